@@ -1,0 +1,89 @@
+"""The errors of mxguard: one small tree, each with the exit code that it means.
+
+Every error carries its data and formats itself; only the command line prints them and exits.
+The codes are a contract (see the manual): 2 usage or configuration, 3 could not decide,
+4 refused for safety, 5 an install failed and was rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+
+class MxguardError(Exception):
+    """The root: whatever mxguard raises on purpose. `exit_code` is what the process returns."""
+
+    exit_code = 3
+
+
+class UsageError(MxguardError):
+    """The command was called in a way that cannot be carried out."""
+
+    exit_code = 2
+
+
+@frozen
+class Fault:
+    """One thing wrong with a configuration file: where, what stands there, and why not."""
+
+    file: str
+    key: str
+    value: object
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        shown = "" if self.value is None else f" = {self.value!r}"
+        return f"{where}{shown}: {self.message}"
+
+
+class ConfigurationError(MxguardError):
+    """A configuration or a rules file that cannot be used; holds every fault, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class UndecidedError(MxguardError):
+    """Something could not be read, asked or tried, so nothing can be said. Never reported as success."""
+
+    exit_code = 3
+
+
+class ProgramError(UndecidedError):
+    """A program that mxguard relies on is missing, failed or hung.
+
+    `argv` is the command, `returncode` None where it did not run to its end, `output` what it said.
+    """
+
+    def __init__(self, argv: Sequence[str], returncode: int | None, output: str) -> None:
+        self.argv = tuple(argv)
+        self.returncode = returncode
+        self.output = output
+        ended = "could not be run" if returncode is None else f"ended with code {returncode}"
+        super().__init__(f"{' '.join(self.argv)} {ended}: {output.strip() or '(no output)'}")
+
+
+class LockError(UndecidedError):
+    """The lock of the allowlist cannot be read: damaged, foreign, or written by a newer mxguard."""
+
+
+class BusyError(UndecidedError):
+    """Another run holds the state folder."""
+
+
+class RefusedError(MxguardError):
+    """Something was refused for safety; what was in force stays in force."""
+
+    exit_code = 4
+
+
+class InstallError(MxguardError):
+    """An install failed and the earlier state was put back."""
+
+    exit_code = 5

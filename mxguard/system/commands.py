@@ -1,0 +1,52 @@
+"""Other programs, run for what they say.
+
+Always an argument list, never a shell; a fixed locale; a deadline. A program that is missing, fails
+or hangs is a ProgramError that carries what it said.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+
+from mxguard.model.errors import ProgramError
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""cron's PATH has no sbin, where nft and postfix live."""
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout: float = 60.0,
+    accept: Callable[[int], bool] = lambda code: code == 0,
+    preexec: Callable[[], None] | None = None,
+) -> str:
+    """Standard output of a program, as text.
+
+    `accept` says which exit codes are an answer. Raises ProgramError where it is missing, ends
+    otherwise, or is not done after `timeout` seconds (it is then killed).
+    """
+    # NOTIFY_SOCKET and the like are none of a child's business.
+    path = os.environ.get("PATH", "")
+    environment = {"PATH": f"{path}:{SEARCH_PATH}" if path else SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            env=environment,
+            preexec_fn=preexec,
+            check=False,
+        )
+    except OSError as error:
+        raise ProgramError(argv, None, error.strerror or str(error)) from error
+    except subprocess.TimeoutExpired as error:
+        raise ProgramError(argv, None, f"not done after {timeout:g} seconds") from error
+    if not accept(done.returncode):
+        said = done.stderr or done.stdout
+        raise ProgramError(argv, done.returncode, said.decode(errors="replace"))
+    return done.stdout.decode(errors="replace")
