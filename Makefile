@@ -1,0 +1,64 @@
+# Every target can be run again. PYTHON is Debian's, so that what works here works from the package.
+PYTHON ?= /usr/bin/python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+XDIST  ?= 2
+
+# What mxguard works with on a mail host, and what its tests and the demo stand up beside it.
+RUNTIME_PACKAGES := python3 python3-venv nftables iproute2 iptables ipset postfix
+TEST_PACKAGES    := nsd unbound fail2ban bind9-dnsutils tcpdump
+
+.PHONY: help
+help:
+	@echo "make demo     the main job, on a mail host in network namespaces (root)"
+	@echo "make test     every check and test (root)"
+	@echo "make venv     .venv/bin/mxguard"
+	@echo "make unit     the fast tests"
+	@echo "make real     the tests on real nftables, Postfix and name servers (root)"
+	@echo "make lint     ruff, mypy strict"
+	@echo "make bench    the benchmarks"
+
+.PHONY: packages
+packages:
+	@packaging/install-packages $(RUNTIME_PACKAGES)
+
+.PHONY: test-packages
+test-packages:
+	@packaging/install-packages $(RUNTIME_PACKAGES) $(TEST_PACKAGES)
+
+.PHONY: venv
+venv: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml | packages
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[nftables,dev]'
+	@touch $@
+
+.PHONY: lint
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: venv
+	$(BIN)/pytest -n $(XDIST) tests/unit
+
+.PHONY: real
+real: venv test-packages
+	$(BIN)/pytest -n $(XDIST) tests/real
+
+.PHONY: test
+test: lint unit real
+
+.PHONY: bench
+bench: venv test-packages
+	$(BIN)/python -m tests.bench
+
+.PHONY: demo
+demo: venv test-packages
+	@$(BIN)/python -m demo
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) .venv-debian build dist

@@ -1,0 +1,123 @@
+"""A snapshot: the live state of a host, read once, whole enough to build a copy of it.
+
+What the kernel gave over netlink is kept as it came, so that a copy is made by handing the same
+messages back; beside it stands what mxguard itself must understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from mxguard.model.network import Network
+
+
+@frozen
+class Link:
+    """A network interface. `kind` is rtnetlink's ("veth", "vlan", "bridge"), None for hardware.
+
+    `master` and `lower` are the indexes of the bridge or bond it belongs to and of the link below
+    it. `programs` names attached XDP and tc programs: the copy cannot run them.
+    """
+
+    index: int
+    name: str
+    kind: str | None
+    mac: str
+    mtu: int
+    is_up: bool
+    master: int | None
+    lower: int | None
+    programs: tuple[str, ...]
+    message: bytes
+
+
+@frozen
+class InterfaceAddress:
+    """An address on a link: the single address, the prefix length, and the raw RTM_NEWADDR."""
+
+    link: int
+    address: Network
+    length: int
+    is_global: bool
+    message: bytes
+
+
+@frozen
+class Neighbour:
+    """A neighbour cache entry, as the raw RTM_NEWNEIGH."""
+
+    link: int
+    address: Network
+    is_permanent: bool
+    message: bytes
+
+
+@frozen
+class Route:
+    """A route of any table. `destination` is the default route's 0.0.0.0/0 where none is given."""
+
+    family: int
+    table: int
+    type: str
+    destination: Network
+    gateways: tuple[Network, ...]
+    links: tuple[int, ...]
+    message: bytes
+
+
+@frozen
+class PolicyRule:
+    """A policy routing rule, as the raw RTM_NEWRULE; `source` where it looks at the source."""
+
+    family: int
+    priority: int
+    source: Network | None
+    message: bytes
+
+
+@frozen
+class Listener:
+    """A listening TCP socket. `address` None means every address of the family."""
+
+    family: int
+    address: Network | None
+    port: int
+
+
+@frozen
+class NftRuleset:
+    """All nftables objects as the NFNL_SUBSYS_NFTABLES messages of one generation.
+
+    `messages` are whole nlmsghdr-framed messages in an order that can be replayed: tables, chains,
+    sets, elements, objects, flowtables, rules. `generation` is the kernel's id of the ruleset.
+    """
+
+    generation: int
+    messages: tuple[bytes, ...]
+
+
+@frozen
+class Snapshot:
+    """The host. Every mapping and tuple is empty where there is nothing, never where it was unread.
+
+    `sysctls` maps "net/ipv4/conf/eth0/rp_filter" to its text. `xtables` maps "iptables-nft",
+    "ip6tables-nft", "iptables-legacy", "ip6tables-legacy" to what the -save program printed.
+    `unread` says what could not be read and why: verdicts that rest on it are undecided.
+    """
+
+    host: str
+    kernel: str
+    taken: str
+    links: tuple[Link, ...]
+    addresses: tuple[InterfaceAddress, ...]
+    neighbours: tuple[Neighbour, ...]
+    routes: tuple[Route, ...]
+    rules: tuple[PolicyRule, ...]
+    sysctls: Mapping[str, str]
+    nftables: NftRuleset
+    xtables: Mapping[str, str]
+    ipsets: str
+    listeners: tuple[Listener, ...]
+    unread: tuple[str, ...]
