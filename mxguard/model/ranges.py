@@ -30,7 +30,9 @@ def subtract(networks: Iterable[Network], taken: Iterable[Network]) -> list[Netw
     return [
         network
         for family, ranges in _by_family(networks)
-        for network in to_networks(family, difference(union(ranges), union(removed.get(family, []))))
+        for network in to_networks(
+            family, difference(union(ranges), union(removed.get(family, [])))
+        )
     ]
 
 

@@ -83,9 +83,7 @@ def exclusive(path: Path, *, wait: float) -> Iterator[None]:
         deadline = time.monotonic() + wait
         while not _try_lock(handle):
             if time.monotonic() >= deadline:
-                raise BusyError(
-                    f"another mxguard run holds {path}; gave up after {wait:g} seconds"
-                )
+                raise BusyError(f"another mxguard run holds {path}; gave up after {wait:g} seconds")
             time.sleep(0.05)
         yield
     finally:
