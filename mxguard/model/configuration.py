@@ -51,8 +51,8 @@ class LimitsSection:
     """`[limits]`: what no answer may exceed.
 
     `widest_*` are prefix lengths for one network; `total_*` are the prefix lengths of the network
-    that would hold as many addresses as all of a peer's may together: a hostile answer can list many
-    networks of an allowed width. `spf_lookups` is RFC 7208's limit (section 4.6.4).
+    that would hold as many addresses as all of a peer's may together, since a hostile answer can
+    list many networks of an allowed width. `spf_lookups` is RFC 7208's limit (section 4.6.4).
     """
 
     widest_ipv4: int = 16

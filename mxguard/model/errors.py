@@ -40,7 +40,7 @@ class Fault:
 
 
 class ConfigurationError(MxguardError):
-    """A configuration or a rules file that cannot be used; holds every fault, not only the first."""
+    """A configuration or rules file that cannot be used; holds every fault, not only the first."""
 
     exit_code = 2
 
@@ -50,7 +50,7 @@ class ConfigurationError(MxguardError):
 
 
 class UndecidedError(MxguardError):
-    """Something could not be read, asked or tried, so nothing can be said. Never reported as success."""
+    """Something could not be read, asked or tried: nothing can be said, least of all success."""
 
     exit_code = 3
 

@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @frozen
 class Finding:
-    """`id` is the check's (MXG201), `subject` what it is about, `remedy` commands or lines to add."""
+    """`id` is the check's (MXG201), `subject` what it is about, `remedy` commands or lines."""
 
     id: str
     severity: Severity

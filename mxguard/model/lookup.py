@@ -41,7 +41,7 @@ Origin = tuple[Step, ...]
 
 @frozen
 class SourcedNetwork:
-    """A network as a source states it. `ttl` is the smallest of its chain in seconds; 0 if pinned."""
+    """A network as a source states it. `ttl`: the smallest of its chain in seconds; 0 if pinned."""
 
     network: Network
     origin: Origin

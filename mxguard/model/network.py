@@ -96,7 +96,7 @@ def parse_network(text: str) -> Network:
     network = containing(family, value, int(length_text))
     if network.first != value:
         raise NetworkError(
-            f"{text!r} has host bits set: write {network} for the network, or {address} for the host"
+            f"{text!r} has host bits set: write {network} for the network or {address} for the host"
         )
     return network
 

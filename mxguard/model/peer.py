@@ -53,7 +53,7 @@ class Peer:
 
 
 class Confidence(StrEnum):
-    """How sure the catalogue is of an entry: `low` ships disabled, `medium` gives a notice on use."""
+    """How sure the catalogue is: `low` ships disabled, `medium` gives a notice on use."""
 
     HIGH = "high"
     MEDIUM = "medium"

@@ -39,7 +39,7 @@ def subtract(networks: Iterable[Network], taken: Iterable[Network]) -> list[Netw
 def intersect(left: Iterable[Network], right: Iterable[Network]) -> list[Network]:
     """What both hold."""
     others = dict(_by_family(right))
-    result = []
+    result: list[Network] = []
     for family, ranges in _by_family(left):
         mine = union(ranges)
         kept = difference(mine, difference(mine, union(others.get(family, []))))

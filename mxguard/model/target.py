@@ -38,7 +38,7 @@ class Wiring:
 
 
 class Target(Protocol):
-    """What a module of `mxguard.targets` gives. Every method but `render` may raise ProgramError."""
+    """What a module of `mxguard.targets` gives. All but `render` may raise ProgramError."""
 
     @property
     def name(self) -> str:

@@ -12,9 +12,9 @@ from mxguard.model.network import Network
 class Verdict(StrEnum):
     """The fate of connections from one source address.
 
-    `dropped`: silence, by a rule. `rejected`: an answer that refuses. `unrouted`: no way to or back.
-    `unanswered`: it arrived, and nothing listens. `throttled`: some got through. `undecided`: the
-    instrument cannot say.
+    `dropped`: silence, by a rule. `rejected`: an answer that refuses. `unrouted`: no way to the
+    port or back. `unanswered`: it arrived, and nothing listens. `throttled`: some got through.
+    `undecided`: the instrument cannot say.
     """
 
     DELIVERED = "delivered"
@@ -42,8 +42,8 @@ class StopKind(StrEnum):
 class StoppedBy:
     """The one thing that stops a packet, as the live host names it.
 
-    `text` is the rule as its own tool prints it, or the route, the sysctl and its value. `handle` is
-    the live host's. A base chain's policy has no handle.
+    `text` is the rule as its own tool prints it, or the route, the sysctl and its value. `handle`
+    is the live host's. A base chain's policy has no handle.
     """
 
     kind: StopKind
