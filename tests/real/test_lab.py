@@ -17,7 +17,7 @@ def test_a_wire_carries_connections_until_a_rule_drops_them(lab: Lab) -> None:
             "-",
             stdin="""
             table inet t { chain input { type filter hook input priority 0
-                tcp dport 25 ip saddr 192.0.2.1 drop; } }""",
+                tcp dport 25 ip saddr 192.0.2.1 drop; }; };""",
         )
         assert not peer.connects("192.0.2.10", 25)
         assert peer.connects("2001:db8::10", 25)
