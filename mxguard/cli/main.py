@@ -1,4 +1,4 @@
-"""The command line's root: finds a command's module only when it is called."""
+"""The command line's root: finds a command's module only when that command is called."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import importlib
 
 import click
 
-COMMANDS: dict[str, str] = {}
+from mxguard.cli.common import UNDECIDED, fail
+from mxguard.model.errors import MxguardError
+from mxguard.version import VERSION
+
+COMMANDS = {
+    "init": "Write a starter configuration.",
+    "providers": "Show the catalogue of known services.",
+    "show": "Show the locked allowlist, and why each network is in it.",
+    "resolve": "Ask DNS and refresh the lock.",
+    "render": "Write the snippets from the lock: no DNS, no root.",
+    "sync": "Resolve, render, plan, install, verify: what cron runs.",
+}
 """Command name -> its one-line help; the module of the same name in this folder holds it."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when it is run, not when another is."""
+    """A group that imports a command's module when it is run, and not for `--help`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -19,11 +30,26 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"mxguard.cli.{cmd_name}")
-        command: click.Command = module.command
-        return command
+        loaded: click.Command = importlib.import_module(f"mxguard.cli.{cmd_name}").command
+        loaded.name = cmd_name
+        return loaded
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="mxguard", message="%(prog)s %(version)s")
+def group() -> None:
+    """Keep a mail host's important peers from ever being blocked, and prove it."""
+
+
 def main() -> None:
-    """Keep a mail host's important peers from ever being blocked."""
+    """The entry point. Whatever goes wrong unforeseen is exit code 3, never 0 or 1."""
+    try:
+        group()
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise SystemExit(UNDECIDED) from None
+    except MxguardError as error:
+        fail(error)
