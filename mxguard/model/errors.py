@@ -26,17 +26,30 @@ class UsageError(MxguardError):
 
 @frozen
 class Fault:
-    """One thing wrong with a configuration file: where, what stands there, and why not."""
+    """One thing wrong with a configuration file: where, what stands there, and why not.
+
+    `key` is the path of the key, such as `peer[2].networks[0]`, counted from 0; `subject` the name
+    of the table that it lies in, where that has one. `value` is None where nothing stands there.
+    """
 
     file: str
     key: str
     value: object
     message: str
+    subject: str = ""
 
     def __str__(self) -> str:
         where = f"{self.file}: {self.key}" if self.key else self.file
-        shown = "" if self.value is None else f" = {self.value!r}"
-        return f"{where}{shown}: {self.message}"
+        subject = f" ({self.subject})" if self.subject else ""
+        shown = "" if self.value is None else f" = {_shorten(repr(self.value))}"
+        return f"{where}{subject}{shown}: {self.message}"
+
+
+_LONGEST_SHOWN = 80
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 class ConfigurationError(MxguardError):
