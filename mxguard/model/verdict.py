@@ -71,11 +71,25 @@ class Hop:
 
 
 @frozen
+class Remedy:
+    """Commands for the administrator's shell, in order, that let a stopped source through.
+
+    `proven`: the same change was made in a fresh copy of the host, and the source then got through
+    with everything that was asked of it. Without it the remedy is advice.
+    """
+
+    commands: tuple[str, ...]
+    proven: bool
+    why: str = ""
+
+
+@frozen
 class Reachability:
     """One class of a peer's addresses against one destination and port.
 
     `source` is the address that was tried; `represents` the networks that provably meet the same
-    fate. `delivered` of `attempted` simultaneous connections completed their handshake.
+    fate. `delivered` of `attempted` simultaneous connections completed their handshake; where the
+    first connection alone failed, `attempted` is 1. `reason` says why a verdict is undecided.
     """
 
     peer: str
@@ -89,3 +103,4 @@ class Reachability:
     stopped_by: StoppedBy | None = None
     hops: tuple[Hop, ...] = ()
     reason: str = ""
+    remedy: Remedy | None = None
