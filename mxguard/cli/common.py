@@ -68,7 +68,7 @@ def use_colour() -> bool | None:
 
 
 def command(function: _Command) -> click.Command:
-    """Make a click command of `function(session, …)`, with the shared options and error handling."""
+    """Make a click command of `function(session, …)`, with shared options and error handling."""
 
     @functools.wraps(function)
     def run(config: Path, format: str, quiet: bool, verbose: bool, **options: Any) -> None:

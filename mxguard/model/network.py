@@ -53,14 +53,9 @@ class Network(NamedTuple):
     def __str__(self) -> str:
         return f"{self.address}/{self.length}"
 
-    def __contains__(self, other: object) -> bool:
+    def contains(self, other: Network) -> bool:
         """Whether another network lies wholly inside this one."""
-        return (
-            isinstance(other, Network)
-            and other.family == self.family
-            and self.first <= other.first
-            and other.last <= self.last
-        )
+        return other.family == self.family and self.first <= other.first and other.last <= self.last
 
 
 def format_address(family: int, value: int) -> str:

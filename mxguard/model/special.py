@@ -84,7 +84,7 @@ def _outermost(family: int) -> tuple[list[int], list[int]]:
     tops = sorted(
         network
         for network in networks
-        if not any(network != other and network in other for other in networks)
+        if not any(network != other and other.contains(network) for other in networks)
     )
     return [network.first for network in tops], [network.last for network in tops]
 
@@ -106,7 +106,7 @@ def special_purpose(network: Network) -> str | None:
 
 def _within(network: Network) -> str | None:
     """The reason of the most specific block that the whole network lies in."""
-    around = [block for block in _BLOCKS if network in block.network]
+    around = [block for block in _BLOCKS if block.network.contains(network)]
     if not around:
         return None
     return max(around, key=lambda block: block.network.length).reason
@@ -115,6 +115,10 @@ def _within(network: Network) -> str | None:
 def _holding(network: Network) -> str | None:
     """The first special block that lies inside the network."""
     for block in _BLOCKS:
-        if block.reason is not None and block.network in network and block.network != network:
+        if (
+            block.reason is not None
+            and network.contains(block.network)
+            and block.network != network
+        ):
             return f"it holds {block.network}: {block.reason}"
     return None

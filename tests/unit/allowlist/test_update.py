@@ -1,0 +1,223 @@
+"""Nothing is lost by a failure, and nothing is believed that must not be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mxguard.allowlist.update import Rules, update
+from mxguard.model.allowlist import Allowlist, EntryState, PeerStatus
+from mxguard.model.configuration import LimitsSection
+from mxguard.model.lookup import Lookup, Outcome, PeerAnswer, SourcedNetwork, Step
+from mxguard.model.network import Network, containing, parse_network
+from mxguard.model.peer import Peer, Source, SourceKind
+from mxguard.model.ranges import merge
+
+NOW = datetime(2027, 3, 1, 4, 0, tzinfo=UTC)
+LATER = NOW + timedelta(hours=25)
+LIMITS = LimitsSection()
+SPF = Source(SourceKind.SPF, "example.net")
+PINNED = Source(SourceKind.PINNED, "backup", (parse_network("81.169.146.152/31"),))
+
+
+def peer(*sources: Source, name: str = "backup") -> Peer:
+    return Peer(name, sources or (SPF,), (), (25,), LIMITS.widest_ipv4, LIMITS.widest_ipv6)
+
+
+def answer(*networks: str | Network, failed: bool = False, source: Source = SPF) -> PeerAnswer:
+    lookup = Lookup("example.net", "TXT", Outcome.FAILED if failed else Outcome.FOUND)
+    origin = (Step(source.kind, source.name), Step("ip4", "x"))
+    sourced = tuple(
+        SourcedNetwork(parse_network(n) if isinstance(n, str) else n, origin, 300) for n in networks
+    )
+    return PeerAnswer("backup", sourced, (lookup,))
+
+
+def pinned() -> tuple[SourcedNetwork, ...]:
+    return tuple(
+        SourcedNetwork(network, (Step(SourceKind.PINNED, PINNED.name),))
+        for network in PINNED.networks
+    )
+
+
+def run(
+    previous: Allowlist | None,
+    said: PeerAnswer,
+    *,
+    now: datetime = NOW,
+    of: Peer | None = None,
+    limits: LimitsSection = LIMITS,
+    accepted: frozenset[str] = frozenset(),
+) -> Allowlist:
+    return update(previous, [of or peer()], [said], Rules(limits, now, accepted))
+
+
+def listed(allowlist: Allowlist) -> list[str]:
+    return [f"{entry.network} {entry.state}" for entry in allowlist.entries]
+
+
+def test_a_complete_answer_is_the_list_in_the_fewest_prefixes() -> None:
+    got = run(None, answer("8.8.8.0/25", "8.8.8.128/25", "8.8.8.8/32"))
+    assert listed(got) == ["8.8.8.0/24 current"]
+    assert got.peers[0].status is PeerStatus.FRESH
+
+
+def test_a_network_that_vanished_is_held_until_its_grace_ends() -> None:
+    first = run(None, answer("8.8.8.0/24", "9.9.9.0/24"))
+    second = run(first, answer("8.8.8.0/24"), now=NOW + timedelta(hours=1))
+    assert listed(second) == ["8.8.8.0/24 current", "9.9.9.0/24 held"]
+    assert second.entries[1].held_until == NOW + timedelta(hours=25)
+    third = run(second, answer("8.8.8.0/24"), now=NOW + timedelta(hours=24))
+    assert listed(third) == ["8.8.8.0/24 current", "9.9.9.0/24 held"]
+    fourth = run(third, answer("8.8.8.0/24"), now=NOW + timedelta(hours=25))
+    assert listed(fourth) == ["8.8.8.0/24 current"]
+
+
+def test_the_grace_is_the_record_s_ttl_where_that_is_longer() -> None:
+    long_lived = SourcedNetwork(parse_network("9.9.9.9"), (Step("spf", "example.net"),), 7 * 86400)
+    first = run(None, PeerAnswer("backup", (long_lived,)))
+    second = run(first, answer("8.8.8.8"))
+    assert second.entries[1].held_until == NOW + timedelta(days=7)
+
+
+def test_only_the_part_of_a_network_that_vanished_is_held() -> None:
+    first = run(None, answer("8.8.8.0/24"))
+    second = run(first, answer("8.8.8.0/25"))
+    assert listed(second) == ["8.8.8.0/25 current", "8.8.8.128/25 held"]
+
+
+def test_a_held_network_that_returns_is_current_with_its_first_sighting() -> None:
+    first = run(None, answer("8.8.8.8", "9.9.9.9"))
+    second = run(first, answer("8.8.8.8"))
+    third = run(second, answer("8.8.8.8", "9.9.9.9"), now=LATER)
+    assert listed(third) == ["8.8.8.8/32 current", "9.9.9.9/32 current"]
+    assert third.entries[1].first_seen == NOW
+    assert third.entries[1].last_seen == LATER
+
+
+def test_a_failed_lookup_removes_nothing_and_holds_nothing() -> None:
+    first = run(None, answer("8.8.8.0/24", "9.9.9.9"))
+    second = run(first, answer(failed=True), now=LATER)
+    assert listed(second) == ["8.8.8.0/24 current", "9.9.9.9/32 current"]
+    assert second.entries[0].last_seen == NOW
+    assert second.peers[0].status is PeerStatus.STALE
+
+
+def test_a_grace_does_not_end_in_a_run_whose_lookups_failed() -> None:
+    first = run(None, answer("8.8.8.8", "9.9.9.9"))
+    second = run(first, answer("8.8.8.8"))
+    third = run(second, answer("8.8.8.8", failed=True), now=NOW + timedelta(days=9))
+    assert listed(third) == ["8.8.8.8/32 current", "9.9.9.9/32 held"]
+    assert listed(run(third, answer("8.8.8.8"), now=NOW + timedelta(days=9))) == [
+        "8.8.8.8/32 current"
+    ]
+
+
+def test_what_a_stale_answer_adds_is_merged_with_what_stays() -> None:
+    first = run(None, answer("8.8.8.0/25"))
+    second = run(first, answer("8.8.8.128/25", failed=True), now=LATER)
+    assert listed(second) == ["8.8.8.0/24 current"]
+    assert second.entries[0].last_seen == NOW
+
+
+@pytest.mark.parametrize(
+    ("networks", "reason"),
+    [
+        ((), "no network at all"),
+        (("8.0.0.0/15",), "wider than the widest network allowed, /16"),
+        (("10.1.2.3",), "not globally reachable"),
+        (("8.8.8.8", "127.0.0.1"), "127.0.0.1/32 is not globally reachable"),
+        (("2a00::/24",), "wider than the widest network allowed, /32"),
+        (tuple(f"{net}.0.0.0/16" for net in range(11, 29)), "more addresses than a /12"),
+    ],
+)
+def test_an_impossible_answer_is_refused_whole(networks: tuple[str, ...], reason: str) -> None:
+    first = run(None, answer("9.9.9.9"))
+    second = run(first, answer(*networks))
+    assert listed(second) == ["9.9.9.9/32 current"]
+    assert second.peers[0].status is PeerStatus.REFUSED
+    assert reason in second.peers[0].refusal
+
+
+def test_an_answer_that_passes_the_number_of_networks_is_refused() -> None:
+    limits = LimitsSection(max_networks=2)
+    got = run(None, answer("8.8.8.8", "8.8.4.4", "9.9.9.9"), limits=limits)
+    assert listed(got) == []
+    assert "max_networks = 2" in got.peers[0].refusal
+
+
+def test_an_administrator_can_accept_a_refused_answer() -> None:
+    first = run(None, answer("9.9.9.9"))
+    second = run(first, answer("8.0.0.0/15"), accepted=frozenset({"backup"}))
+    assert listed(second) == ["8.0.0.0/15 current", "9.9.9.9/32 held"]
+    assert second.peers[0].status is PeerStatus.FRESH
+
+
+def test_what_is_pinned_stays_when_the_answer_is_refused() -> None:
+    said = PeerAnswer("backup", (*pinned(), *answer("0.0.0.0/0").networks))
+    got = run(None, said, of=peer(PINNED, SPF))
+    assert listed(got) == ["81.169.146.152/31 current"]
+    assert got.peers[0].status is PeerStatus.REFUSED
+
+
+def test_what_was_pinned_goes_when_the_administrator_takes_it_out() -> None:
+    both = peer(PINNED, SPF)
+    first = run(None, PeerAnswer("backup", (*pinned(), *answer("9.9.9.9").networks)), of=both)
+    assert listed(run(first, answer("9.9.9.9"))) == ["9.9.9.9/32 current"]
+
+
+def test_what_a_removed_source_led_to_goes_at_once() -> None:
+    other = Source(SourceKind.MX, "example.org")
+    both = PeerAnswer(
+        "backup", (*answer("8.8.8.8").networks, *answer("9.9.9.9", source=other).networks)
+    )
+    first = run(None, both, of=peer(SPF, other))
+    assert listed(run(first, answer("8.8.8.8"), of=peer(SPF))) == ["8.8.8.8/32 current"]
+
+
+def test_a_pinned_network_keeps_its_first_sighting() -> None:
+    said = PeerAnswer("backup", pinned())
+    first = run(None, said, of=peer(PINNED))
+    assert run(first, said, of=peer(PINNED), now=LATER).entries[0].first_seen == NOW
+
+
+_network = st.builds(
+    lambda value, length: containing(4, (8 << 24) | value, length),
+    st.integers(0, 0x3FF),
+    st.integers(22, 32),
+)
+_answers = st.lists(
+    st.tuples(st.lists(_network, min_size=1, max_size=6), st.booleans()), max_size=6
+)
+
+
+@given(_answers)
+def test_whatever_the_answers_nothing_is_lost_before_its_grace(
+    answers: list[tuple[list[Network], bool]],
+) -> None:
+    """An oracle of single addresses: listed exactly while stated, failed over, or in its grace."""
+    allowlist: Allowlist | None = None
+    stated: set[int] = set()
+    held: dict[int, datetime] = {}
+    now = NOW
+    for networks, failed in answers:
+        said = {address for n in networks for address in range(n.first, n.last + 1)}
+        if failed:
+            stated |= said
+        else:
+            held.update({a: now + timedelta(days=1) for a in stated - said})
+            held = {a: end for a, end in held.items() if end > now}
+            stated = said
+        held = {a: end for a, end in held.items() if a not in stated}
+        allowlist = run(allowlist, answer(*networks, failed=failed), now=now)
+        for state, expected in ((EntryState.CURRENT, stated), (EntryState.HELD, set(held))):
+            got = [e.network for e in allowlist.entries if e.state is state]
+            addresses = [a for n in got for a in range(n.first, n.last + 1)]
+            assert len(addresses) == len(set(addresses))
+            assert set(addresses) == expected
+        current = [e.network for e in allowlist.entries if e.state is EntryState.CURRENT]
+        assert current == merge(current)
+        now += timedelta(hours=7)
