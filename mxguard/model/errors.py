@@ -7,6 +7,7 @@ The codes are a contract (see the manual): 2 usage or configuration, 3 could not
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 
 from attrs import frozen
@@ -41,14 +42,16 @@ class Fault:
     def __str__(self) -> str:
         where = f"{self.file}: {self.key}" if self.key else self.file
         subject = f" ({self.subject})" if self.subject else ""
-        shown = "" if self.value is None else f" = {_shorten(repr(self.value))}"
+        shown = "" if self.value is None else f" = {_shown(self.value)}"
         return f"{where}{subject}{shown}: {self.message}"
 
 
 _LONGEST_SHOWN = 80
 
 
-def _shorten(text: str) -> str:
+def _shown(value: object) -> str:
+    """A value much as TOML writes it, on one line, control characters escaped."""
+    text = str(value).lower() if isinstance(value, bool | datetime.date) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
