@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mxguard.model.configuration import LimitsSection
+from mxguard.model.limits import objection
 from mxguard.model.network import Network
 from mxguard.model.peer import Peer
-from mxguard.model.special import special_purpose
 
 
 def refusal(
@@ -28,21 +28,25 @@ def refusal(
     depends on whether every lookup succeeded.
     """
     for network in answered:
-        widest = _widest(peer, network.family)
-        if network.length < widest:
-            return f"{network} is wider than the widest network allowed, /{widest}"
-        special = "" if limits.allow_private else special_purpose(network)
-        if special:
-            return f"{network} is not globally reachable ({special})"
-    for family, total in ((4, limits.total_ipv4), (6, limits.total_ipv6)):
-        allowed = min(total, _widest(peer, family))
+        against = objection(
+            network,
+            widest_ipv4=peer.widest_ipv4,
+            widest_ipv6=peer.widest_ipv6,
+            allow_private=limits.allow_private,
+        )
+        if against is not None:
+            return f"{network} {against}"
+    for family, total, widest in (
+        (4, limits.total_ipv4, peer.widest_ipv4),
+        (6, limits.total_ipv6, peer.widest_ipv6),
+    ):
+        allowed = min(total, widest)
         bits = 32 if family == 4 else 128
         if sum(net.size for net in merged if net.family == family) > 1 << (bits - allowed):
-            return f"its IPv{family} networks together hold more addresses than a /{allowed}"
+            return (
+                f"its IPv{family} networks together hold more addresses than a /{allowed} "
+                f"(limits.total_ipv{family})"
+            )
     if len(merged) > room:
-        return f"its {len(merged)} networks would pass max_networks = {limits.max_networks}"
+        return f"its {len(merged)} networks would pass limits.max_networks = {limits.max_networks}"
     return ""
-
-
-def _widest(peer: Peer, family: int) -> int:
-    return peer.widest_ipv4 if family == 4 else peer.widest_ipv6

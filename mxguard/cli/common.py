@@ -67,7 +67,7 @@ def use_colour() -> bool | None:
     return False if os.environ.get("NO_COLOR") else None
 
 
-def command(function: _Command) -> click.Command:
+def mxguard_command(function: _Command) -> click.Command:
     """Make a click command of `function(session, …)`, with shared options and error handling."""
 
     @functools.wraps(function)

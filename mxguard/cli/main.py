@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import traceback
 
 import click
 
@@ -46,10 +48,14 @@ def group() -> None:
 
 
 def main() -> None:
-    """The entry point. Whatever goes wrong unforeseen is exit code 3, never 0 or 1."""
+    """The entry point."""
     try:
         group()
-    except (KeyboardInterrupt, BrokenPipeError):
-        raise SystemExit(UNDECIDED) from None
     except MxguardError as error:
         fail(error)
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(UNDECIDED)
+    except Exception:  # A fault of mxguard's own must not end in Python's 1, "findings".
+        traceback.print_exc()
+        click.echo("mxguard: this is a fault of mxguard itself; nothing is decided", err=True)
+        sys.exit(UNDECIDED)

@@ -1,0 +1,88 @@
+"""Ask DNS, and bring the lock up to date: what `resolve` does, and `sync` does first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from mxguard.allowlist import lock
+from mxguard.allowlist.changes import Change, changes
+from mxguard.allowlist.update import Rules, update
+from mxguard.model.allowlist import Allowlist, PeerStatus
+from mxguard.model.configuration import Configuration
+from mxguard.model.errors import RefusedError, UndecidedError
+from mxguard.model.peer import Peer
+
+Progress = Callable[[int, int], None]
+"""Called with how many questions are answered, and how many are asked so far."""
+
+
+@frozen
+class Refresh:
+    """The allowlist before and after, and what lies between. `previous` is None on a first run."""
+
+    previous: Allowlist | None
+    allowlist: Allowlist
+    changes: tuple[Change, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0; 4 where an answer was refused; 3 where a peer was never fully resolved.
+
+        A lookup that fails while the lock has the peer's networks is 0: nothing is lost.
+        """
+        code = 0
+        for peer in self.allowlist.peers:
+            if peer.status is PeerStatus.REFUSED:
+                code = max(code, RefusedError.exit_code)
+            elif peer.status is PeerStatus.STALE and not self._was_known(peer.name):
+                code = max(code, UndecidedError.exit_code)
+        return code
+
+    def _was_known(self, peer: str) -> bool:
+        return self.previous is not None and bool(self.previous.of(peer))
+
+
+def refresh(
+    configuration: Configuration,
+    peers: Sequence[Peer],
+    *,
+    accepted: AbstractSet[str] = frozenset(),
+    write: bool = True,
+    progress: Progress | None = None,
+) -> Refresh:
+    """Resolve the peers and, where `write` is set and something changed, replace the lock.
+
+    The caller holds the state folder. Raises LockError for a lock that cannot be used: it is never
+    written over.
+    """
+    # dnspython costs every command that imports it 70 ms.
+    from mxguard.resolve.resolver import resolve
+
+    path = lock_path(configuration)
+    previous = lock.read_lock(path)
+    answers = resolve(peers, configuration.resolver, configuration.limits, progress=progress)
+    now = datetime.now(UTC).replace(microsecond=0)
+    rules = Rules(configuration.limits, now, accepted)
+    allowlist = update(previous, peers, answers, rules)
+    if write and lock.is_worth_writing(previous, allowlist):
+        lock.write_lock(path, allowlist)
+    return Refresh(previous, allowlist, changes(previous, allowlist))
+
+
+def locked_allowlist(configuration: Configuration) -> Allowlist:
+    """The allowlist of the lock. Raises UndecidedError where there is none yet."""
+    path = lock_path(configuration)
+    allowlist = lock.read_lock(path)
+    if allowlist is None:
+        raise UndecidedError(f"there is no lock at {path} yet: run 'mxguard resolve' first")
+    return allowlist
+
+
+def lock_path(configuration: Configuration) -> Path:
+    """Where the lock is."""
+    return configuration.paths.state / lock.NAME
