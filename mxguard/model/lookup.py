@@ -19,12 +19,17 @@ class Outcome(StrEnum):
 
 @frozen
 class Lookup:
-    """One DNS question and its outcome. `detail` says why it failed, or what is odd about it."""
+    """One DNS question and its outcome. `detail` says why it failed, or what is odd about it.
+
+    `is_evidence`: asked only to see whether HELO names and PTR confirm the peer. No network comes
+    from it, so its failure leaves the answer complete.
+    """
 
     name: str
     type: str
     outcome: Outcome
     detail: str = ""
+    is_evidence: bool = False
 
 
 @frozen
@@ -54,6 +59,7 @@ class ProblemKind(StrEnum):
     SPF_ABSENT = "spf-absent"
     SPF_PERMERROR = "spf-permerror"
     SPF_UNLISTABLE = "spf-unlistable"
+    SPF_EVERYONE = "spf-everyone"
     MX_NULL = "mx-null"
     MX_IMPLICIT = "mx-implicit"
     NAME_INVALID = "name-invalid"
@@ -86,7 +92,7 @@ class PeerAnswer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every question was answered and every answer could be used."""
-        return all(lookup.outcome is not Outcome.FAILED for lookup in self.lookups) and not any(
-            problem.incomplete for problem in self.problems
-        )
+        """Whether every question that networks hang on was answered, and the answer usable."""
+        return all(
+            lookup.outcome is not Outcome.FAILED or lookup.is_evidence for lookup in self.lookups
+        ) and not any(problem.incomplete for problem in self.problems)
