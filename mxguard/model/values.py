@@ -106,7 +106,7 @@ def endpoint(value: object) -> Endpoint:
 
 
 def interface_name(value: object) -> str:
-    """The name of a network interface: what the kernel allows (dev_valid_name), less what quotes."""
+    """A network interface's name, as the kernel allows it (dev_valid_name), less what quotes."""
     name = text(value)
     if not _INTERFACE.fullmatch(name) or name in (".", "..") or _NOT_IN_INTERFACE & set(name):
         raise unfit(value, "is not the name of a network interface")
