@@ -1,0 +1,71 @@
+"""Reports for a person at a terminal or reading cron's mail: the answer first, then the evidence.
+
+Values in, text out; nothing here prints. Plain text needs no library, and `show` must be quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
+from mxguard.model.finding import Finding
+from mxguard.model.lookup import Origin, Outcome
+
+
+def allowlist_text(allowlist: Allowlist) -> str:
+    """Each peer with its networks, why they are listed, since when, and until when if held."""
+    return "\n\n".join(
+        "\n".join([_peer_heading(peer), *_entry_lines(allowlist.of(peer.name))])
+        for peer in allowlist.peers
+    )
+
+
+def _peer_heading(peer: PeerState) -> str:
+    parts = [f"{peer.name}: {peer.status}", "ports " + ", ".join(map(str, peer.ports))]
+    if peer.helo:
+        parts.append("HELO " + ", ".join(peer.helo))
+    heading = "; ".join(parts)
+    if peer.status is PeerStatus.REFUSED:
+        return f"{heading}\n  last answer refused: {peer.refusal}"
+    failed = [x for x in peer.lookups if x.outcome is Outcome.FAILED]
+    return heading + "".join(f"\n  {x.name} {x.type} failed: {x.detail}" for x in failed)
+
+
+def _entry_lines(entries: Sequence[Entry]) -> list[str]:
+    if not entries:
+        return ["  no networks"]
+    width = max(len(str(entry.network)) for entry in entries)
+    return [f"  {entry.network!s:{width}}  {_entry_tail(entry)}" for entry in entries]
+
+
+def _entry_tail(entry: Entry) -> str:
+    more = f" (and {len(entry.origins) - 1} more)" if len(entry.origins) > 1 else ""
+    tail = f"{origin_text(entry.origins[0])}{more}, since {_day(entry.first_seen)}"
+    if entry.state is EntryState.HELD and entry.held_until is not None:
+        tail += f", held until {_minute(entry.held_until)}"
+    return tail
+
+
+def origin_text(origin: Origin) -> str:
+    """A chain as one phrase: "spf example.net > include _spf.example.net > ip4 192.0.2.0/24"."""
+    return " > ".join(f"{step.kind} {step.name}" for step in origin)
+
+
+def findings_text(findings: Sequence[Finding]) -> list[str]:
+    """One line for each finding, the worst first, each followed by what mends it."""
+    lines: list[str] = []
+    for finding in sorted(findings, key=lambda x: (x.accepted, -x.severity.rank, x.id, x.subject)):
+        accepted = ", accepted" if finding.accepted else ""
+        where = f"{finding.peer}: " if finding.peer else ""
+        lines.append(f"{finding.severity}{accepted} {finding.id}: {where}{finding.evidence}")
+        lines.extend(f"    {line}" for line in finding.remedy)
+    return lines
+
+
+def _day(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%d")
+
+
+def _minute(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
