@@ -66,7 +66,7 @@ def _rules(limits: LimitsSection, known_providers: Collection[str] | None) -> di
         "targets": section(TargetsSection, TARGETS),
         "rehearsal": section(RehearsalSection, REHEARSAL),
         "paths": section(PathsSection, PATHS),
-        "accept": schema.tables(section(Acceptance, ACCEPT, name="id"), "accept"),
+        "accept": schema.tables(section(Acceptance, ACCEPT, named_by="id"), "accept"),
     }
 
 
@@ -123,7 +123,7 @@ def _peer(limits: LimitsSection, known_providers: Collection[str] | None) -> Rul
             "helo": list_of(values.host_name),
             "ports": list_of(values.port, at_least=1),
         },
-        name="name",
+        named_by="name",
     )
 
     def rule(value: object) -> PeerSection:

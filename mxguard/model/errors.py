@@ -40,7 +40,7 @@ class Fault:
     subject: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}: {self.key}" if self.key else self.file
+        where = ": ".join(part for part in (self.file, self.key) if part)
         subject = f" ({self.subject})" if self.subject else ""
         shown = "" if self.value is None else f" = {_shown(self.value)}"
         return f"{where}{subject}{shown}: {self.message}"

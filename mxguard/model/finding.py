@@ -31,3 +31,19 @@ class Finding:
     remedy: tuple[str, ...] = ()
     peer: str | None = None
     accepted: bool = False
+
+
+@frozen
+class CheckDefinition:
+    """What a check is about, as `rules/checks/ID.toml` says it; `severity` is the usual one.
+
+    `why` says what happens on the host if it is left alone, `remedy` what to do about it, both in
+    whole sentences; a finding's own evidence and remedy name the host's very rule or line.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    remedy: str
+    references: tuple[str, ...]

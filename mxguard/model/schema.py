@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from attrs import NOTHING, AttrsInstance, evolve, fields
@@ -90,6 +91,14 @@ def text(value: object) -> str:
     return value
 
 
+def prose(value: object) -> str:
+    """Text that may have been wrapped into lines: each paragraph becomes one line."""
+    if not isinstance(value, str):
+        raise _wrong_type("a string", value)
+    paragraphs = (" ".join(paragraph.split()) for paragraph in value.split("\n\n"))
+    return "\n\n".join(text(paragraph) for paragraph in paragraphs)
+
+
 def one_of(kind: type[E]) -> Rule[E]:
     """A rule for the values of an enumeration."""
 
@@ -137,16 +146,24 @@ def tables(rule: Rule[T], header: str) -> Rule[tuple[T, ...]]:
     return listed
 
 
-def section(kind: type[A], rules: Mapping[str, Rule[Any]], *, name: str = "") -> Rule[A]:
+def section(
+    kind: type[A],
+    rules: Mapping[str, Rule[Any]],
+    *,
+    named_by: str = "",
+    given: Mapping[str, object] = MappingProxyType({}),
+) -> Rule[A]:
     """A rule for a table that makes a `kind`, an attrs class whose fields are its keys.
 
-    A field without a default is a key that must be there. `name` is the key whose value names the
-    table in faults.
+    A field without a default is a key that must be there, unless its value is `given`. `named_by`
+    is the key whose value names the table in faults.
     """
-    required = [field.name for field in fields(kind) if field.default is NOTHING]
+    required = [
+        field.name for field in fields(kind) if field.default is NOTHING and field.name not in given
+    ]
 
     def read(value: object) -> A:
-        return kind(**read_table(value, rules, required=required, name=name))
+        return kind(**read_table(value, rules, required=required, named_by=named_by), **given)
 
     return read
 
@@ -156,7 +173,7 @@ def read_table(
     rules: Mapping[str, Rule[Any]],
     *,
     required: Collection[str] = (),
-    name: str = "",
+    named_by: str = "",
 ) -> dict[str, Any]:
     """The values of a table whose every key has a rule. Raises with every fault in it."""
     if not isinstance(value, dict):
@@ -171,7 +188,7 @@ def read_table(
             except ConfigurationError as error:
                 faults.extend(_below(key, error))
     if faults:
-        subject = value.get(name)
+        subject = value.get(named_by)
         if isinstance(subject, str) and subject.isprintable():
             faults = [evolve(fault, subject=fault.subject or subject) for fault in faults]
         raise ConfigurationError(faults)

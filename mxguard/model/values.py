@@ -19,6 +19,7 @@ from mxguard.model.schema import Rule, integer, text, unfit
 
 _PATH = re.compile(r"(/[A-Za-z0-9._+@~-]+)+", re.ASCII)
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_WEB_PAGE = re.compile(r"https?://[!-~]+", re.ASCII)
 _INTERFACE = re.compile(r"[!-~]{1,15}", re.ASCII)
 _NOT_IN_INTERFACE = set("/:\"'`{};#\\")
 
@@ -124,6 +125,13 @@ def absolute_path(value: object) -> Path:
             value, "must be a path of letters, digits and ._+@~- in each part, without . and .."
         )
     return Path(path)
+
+
+def web_page(value: object) -> str:
+    """The address of a page, as a person opens it."""
+    if not _WEB_PAGE.fullmatch(text(value)):
+        raise unfit(value, "is not the address of a web page (https://…)")
+    return str(value)
 
 
 def mail_address(value: object) -> str:
