@@ -1,7 +1,8 @@
-"""A finding: what a check reports."""
+"""A finding: what a check reports, and the definition that its id has in the catalogue."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from attrs import frozen
@@ -21,29 +22,33 @@ class Severity(StrEnum):
 
 
 @frozen
-class Finding:
-    """`id` is the check's (MXG201), `subject` what it is about, `remedy` commands or lines."""
-
-    id: str
-    severity: Severity
-    subject: str
-    evidence: str
-    remedy: tuple[str, ...] = ()
-    peer: str | None = None
-    accepted: bool = False
-
-
-@frozen
 class CheckDefinition:
-    """What a check is about, as `rules/checks/ID.toml` says it; `severity` is the usual one.
-
-    `why` says what happens on the host if it is left alone, `remedy` what to do about it, both in
-    whole sentences; a finding's own evidence and remedy name the host's very rule or line.
-    """
+    """A check id as `rules/checks/ID.toml` defines it; an id is never used again for another."""
 
     id: str
     title: str
     severity: Severity
     why: str
     remedy: str
-    references: tuple[str, ...]
+    references: tuple[str, ...] = ()
+
+
+Definitions = Mapping[str, CheckDefinition]
+"""Every check by its id."""
+
+
+@frozen(kw_only=True)
+class Finding:
+    """`id` is the check's (MXG201), `subject` what it is about, `remedy` commands or lines.
+
+    A check says what it saw; how severe that is, is its definition's to say (`checks.grading`), and
+    whether it is `accepted`, the administrator's. Until then a finding counts as an error.
+    """
+
+    id: str
+    subject: str
+    evidence: str
+    remedy: tuple[str, ...] = ()
+    peer: str | None = None
+    severity: Severity = Severity.ERROR
+    accepted: bool = False
