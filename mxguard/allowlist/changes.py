@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from attrs import frozen
-
 from mxguard.model.allowlist import Allowlist, EntryState
+from mxguard.model.change import Change, ChangeKind
 from mxguard.model.network import Network
 from mxguard.model.ranges import intersect, merge, subtract
-
-
-class ChangeKind(StrEnum):
-    """`held`: it vanished and is in its grace; `restored`: it came back within it."""
-
-    ADDED = "added"
-    RESTORED = "restored"
-    HELD = "held"
-    REMOVED = "removed"
-
-
-@frozen
-class Change:
-    """One network of one peer that was not listed so before."""
-
-    kind: ChangeKind
-    peer: str
-    network: Network
 
 
 def changes(before: Allowlist | None, after: Allowlist) -> tuple[Change, ...]:

@@ -10,11 +10,15 @@ from pathlib import Path
 from attrs import frozen
 
 from mxguard.allowlist import lock
-from mxguard.allowlist.changes import Change, changes
+from mxguard.allowlist.changes import changes
 from mxguard.allowlist.update import Rules, update
+from mxguard.checks import dns, grading
+from mxguard.jobs.load import shipped_catalogue
 from mxguard.model.allowlist import Allowlist, PeerStatus
+from mxguard.model.change import Change
 from mxguard.model.configuration import Configuration
-from mxguard.model.errors import RefusedError, UndecidedError
+from mxguard.model.errors import RefusedError, UndecidedError, UsageError
+from mxguard.model.finding import Finding
 from mxguard.model.peer import Peer
 
 Progress = Callable[[int, int], None]
@@ -72,6 +76,23 @@ def refresh(
     if write and lock.is_worth_writing(previous, allowlist):
         lock.write_lock(path, allowlist)
     return Refresh(previous, allowlist, changes(previous, allowlist))
+
+
+def resolution_findings(configuration: Configuration, allowlist: Allowlist) -> tuple[Finding, ...]:
+    """What is odd about the peers' last answers, graded and held against `[[accept]]`."""
+    found = tuple(dns.findings(allowlist))
+    catalogue = shipped_catalogue()
+    definitions = {id: catalogue.check(id) for id in {finding.id for finding in found}}
+    today = datetime.now(UTC).date()
+    return grading.graded(found, definitions, configuration.acceptances, today=today)
+
+
+def known_peers(peers: Sequence[Peer], named: Sequence[str]) -> None:
+    """Raise UsageError for a name that no peer has."""
+    names = [peer.name for peer in peers]
+    for name in named:
+        if name not in names:
+            raise UsageError(f"no peer is called {name!r}; there is: {', '.join(names)}")
 
 
 def locked_allowlist(configuration: Configuration) -> Allowlist:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
+from mxguard.model.change import Change, ChangeKind
 from mxguard.model.finding import Finding
 from mxguard.model.lookup import Origin, Outcome
 
@@ -50,6 +51,22 @@ def _entry_tail(entry: Entry) -> str:
 def origin_text(origin: Origin) -> str:
     """A chain as one phrase: "spf example.net > include _spf.example.net > ip4 192.0.2.0/24"."""
     return " > ".join(f"{step.kind} {step.name}" for step in origin)
+
+
+_SIGNS = {
+    ChangeKind.ADDED: "+",
+    ChangeKind.RESTORED: "+",
+    ChangeKind.HELD: "~",
+    ChangeKind.REMOVED: "-",
+}
+
+
+def changes_text(changes: Sequence[Change]) -> list[str]:
+    """One line for each network that is new, held, restored or gone."""
+    return [
+        f"{_SIGNS[change.kind]} {change.network} {change.kind} ({change.peer})"
+        for change in changes
+    ]
 
 
 def findings_text(findings: Sequence[Finding]) -> list[str]:

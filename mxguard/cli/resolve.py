@@ -1,0 +1,44 @@
+"""`mxguard resolve`: ask DNS and refresh the lock."""
+
+from __future__ import annotations
+
+import click
+
+from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.progress import lookups
+from mxguard.cli.warnings import warn_of
+from mxguard.jobs.load import load
+from mxguard.jobs.resolve import known_peers, refresh, resolution_findings
+from mxguard.jobs.state import held_state
+from mxguard.report.json import refresh_document
+from mxguard.report.text import changes_text
+
+
+@click.option(
+    "--accept",
+    "accepted",
+    multiple=True,
+    metavar="PEER",
+    help="Believe this peer's answer although it passes the limits. May be given again.",
+)
+@mxguard_command
+def command(session: Session, accepted: tuple[str, ...]) -> int:
+    """Ask DNS for every peer's networks and refresh the lock; print what changed.
+
+    Nothing is installed: that is what sync does.
+    """
+    loaded = load(session.config)
+    configuration = loaded.configuration
+    known_peers(loaded.peers, accepted)
+    with held_state(configuration.paths.state), lookups(session) as progress:
+        done = refresh(configuration, loaded.peers, accepted=set(accepted), progress=progress)
+    findings = resolution_findings(configuration, done.allowlist)
+    warn_of(session, loaded.notices, findings)
+    if session.is_json:
+        session.document(refresh_document(done.allowlist, done.changes, findings))
+    else:
+        for line in changes_text(done.changes):
+            session.out(line)
+        if not done.changes:
+            session.say(f"nothing changed: {len(done.allowlist.entries)} networks")
+    return done.exit_code
