@@ -37,6 +37,16 @@ class Wiring:
     done: bool
 
 
+@frozen
+class Rendered:
+    """One target's files and wiring. `unread`: why its live configuration could not be read."""
+
+    target: str
+    files: tuple[RenderedFile, ...]
+    wiring: tuple[Wiring, ...]
+    unread: str = ""
+
+
 class Target(Protocol):
     """What a module of `mxguard.targets` gives. All but `render` may raise ProgramError."""
 

@@ -9,6 +9,8 @@ from mxguard.model.allowlist import Allowlist
 from mxguard.model.change import Change
 from mxguard.model.document import to_document
 from mxguard.model.finding import Finding
+from mxguard.model.plan import FileChange, Plan
+from mxguard.model.target import Rendered, Wiring
 
 
 def refresh_document(
@@ -45,3 +47,54 @@ def finding_values(findings: Sequence[Finding]) -> list[dict[str, Any]]:
         }
         for finding in findings
     ]
+
+
+def render_document(rendered: Sequence[Rendered]) -> dict[str, Any]:
+    """Schema mxguard.render/1: the files of each target, and its wiring."""
+    return {
+        "schema": "mxguard.render/1",
+        "targets": [
+            {
+                "name": item.target,
+                "files": [
+                    {"path": str(file.path), "content": file.content.decode()}
+                    for file in item.files
+                ],
+                "wiring": wiring_values(item.wiring),
+            }
+            for item in rendered
+        ],
+    }
+
+
+def wiring_values(wiring: Sequence[Wiring]) -> list[dict[str, Any]]:
+    """Each line of wiring: the command, what it is for, and whether it is done."""
+    return [{"command": line.command, "why": line.why, "done": line.done} for line in wiring]
+
+
+def sync_document(
+    changes: Sequence[Change],
+    plan: Plan,
+    wiring: Sequence[Wiring],
+    findings: Sequence[Finding],
+    *,
+    changed: bool,
+    dry_run: bool,
+) -> dict[str, Any]:
+    """Schema mxguard.sync/1: what a run did, or with `dry_run` would do."""
+    return {
+        "schema": "mxguard.sync/1",
+        "changed": changed,
+        "dry_run": dry_run,
+        "changes": change_values(changes),
+        "files": [{"path": str(change.path), "action": _action(change)} for change in plan.changes],
+        "activated": list(plan.activations),
+        "wiring": wiring_values(wiring),
+        "findings": finding_values(findings),
+    }
+
+
+def _action(change: FileChange) -> str:
+    if change.before is None:
+        return "created"
+    return "removed" if change.after is None else "changed"

@@ -12,6 +12,8 @@ from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, Pee
 from mxguard.model.change import Change, ChangeKind
 from mxguard.model.finding import Finding
 from mxguard.model.lookup import Origin, Outcome
+from mxguard.model.plan import Plan
+from mxguard.model.target import RenderedFile, Wiring
 
 
 def allowlist_text(allowlist: Allowlist) -> str:
@@ -86,3 +88,30 @@ def _day(when: datetime) -> str:
 
 def _minute(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def rendered_text(files: Sequence[RenderedFile], wiring: Sequence[Wiring]) -> list[str]:
+    """Files under their paths, then the wiring that is still missing."""
+    lines: list[str] = []
+    for file in files:
+        lines.extend([f"# {file.path}", *file.content.decode().splitlines(), ""])
+    return lines + wiring_text(wiring)
+
+
+def wiring_text(wiring: Sequence[Wiring]) -> list[str]:
+    """The commands that are not done yet, each with what it is for."""
+    return [line for item in wiring if not item.done for line in (f"# {item.why}", item.command)]
+
+
+def plan_text(plan: Plan, *, dry_run: bool) -> list[str]:
+    """One line for each file that is written or removed, and for each program that is told."""
+    would = "would be " if dry_run else ""
+    lines = []
+    for change in plan.changes:
+        if change.before is None:
+            done = "created"
+        else:
+            done = "removed" if change.after is None else "changed"
+        lines.append(f"{change.path} {would}{done}")
+    lines.extend(f"{name} {would}reloaded" for name in plan.activations)
+    return lines

@@ -1,0 +1,120 @@
+"""What cron runs: resolve, render, plan, install, verify; the one job that changes the host.
+
+The order is the design's: nothing is written before the plan is whole, nothing stays half done, and
+a run that finds nothing to do writes and reloads nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from mxguard.allowlist import lock
+from mxguard.install import diff, recovery, transaction
+from mxguard.install.diff import DiffLine
+from mxguard.install.plan import make_plan
+from mxguard.jobs.load import Loaded
+from mxguard.jobs.resolve import Progress, Refresh, lock_path, refresh
+from mxguard.jobs.state import held_state
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.configuration import Configuration
+from mxguard.model.errors import UndecidedError
+from mxguard.model.plan import Plan
+from mxguard.model.target import RenderedFile, Target, Wiring
+from mxguard.targets.registry import all_targets, enabled_targets
+
+
+@frozen
+class Options:
+    """How a run goes about it. `dry_run` changes nothing at all, `offline` asks no DNS."""
+
+    dry_run: bool = False
+    offline: bool = False
+    accepted: frozenset[str] = frozenset()
+    wait: float = 60.0
+
+
+@frozen
+class SyncResult:
+    """What a run did, or would do. `recovered` says what an interrupted run had left to settle."""
+
+    refresh: Refresh
+    plan: Plan
+    wiring: tuple[Wiring, ...]
+    recovered: str | None
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything on the host is, or would be, another than before."""
+        return bool(self.refresh.changes) or not self.plan.is_empty
+
+    @property
+    def exit_code(self) -> int:
+        """The resolver's: an install that fails raises."""
+        return self.refresh.exit_code
+
+
+def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> SyncResult:
+    """Bring the host in line with the configuration and DNS.
+
+    Raises BusyError, LockError, ProgramError, RefusedError or InstallError; the earlier state is
+    then in force.
+    """
+    configuration = loaded.configuration
+    targets = {target.name: target for target in all_targets(configuration)}
+    state = configuration.paths.state
+    with _state(configuration, options):
+        recovered = (
+            recovery.interrupted(state) if options.dry_run else recovery.recover(state, targets)
+        )
+        refreshed = _refresh(loaded, options, progress)
+        plan = make_plan(_wanted(configuration, refreshed.allowlist), state)
+        if not options.dry_run:
+            transaction.apply(plan, targets, state)
+        wiring = tuple(
+            line for target in enabled_targets(configuration) for line in target.wiring()
+        )
+    return SyncResult(refreshed, plan, wiring, recovered)
+
+
+def diff_lines(plan: Plan) -> Iterator[DiffLine]:
+    """The plan's files, before against after, line by line."""
+    return diff.unified(plan)
+
+
+@contextlib.contextmanager
+def _state(configuration: Configuration, options: Options) -> Iterator[None]:
+    if options.dry_run:
+        yield
+        return
+    with held_state(configuration.paths.state, wait=options.wait):
+        yield
+
+
+def _refresh(loaded: Loaded, options: Options, progress: Progress | None) -> Refresh:
+    if not options.offline:
+        return refresh(
+            loaded.configuration,
+            loaded.peers,
+            accepted=options.accepted,
+            write=not options.dry_run,
+            progress=progress,
+        )
+    path = lock_path(loaded.configuration)
+    locked = lock.read_lock(path)
+    if locked is None:
+        raise UndecidedError(f"--offline needs a lock, and there is none at {path}")
+    return Refresh(locked, locked, ())
+
+
+def _wanted(
+    configuration: Configuration, allowlist: Allowlist
+) -> Sequence[tuple[Target, tuple[RenderedFile, ...]]]:
+    """Every target with its files; a disabled one wants none, so that what it has goes."""
+    enabled = {target.name for target in enabled_targets(configuration)}
+    return [
+        (target, target.render(allowlist) if target.name in enabled else ())
+        for target in all_targets(configuration)
+    ]
