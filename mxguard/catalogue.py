@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from attrs import AttrsInstance
@@ -68,7 +69,8 @@ class Catalogue:
 
     def check(self, id: str) -> CheckDefinition:
         """The check of that id. Raises ConfigurationError where there is none."""
-        return _read(self._path(_CHECKS, id, "check"), CheckDefinition, CHECK, {"id": id})
+        path = self._path(_CHECKS, id, "check")
+        return _read(path, CheckDefinition, {**CHECK, "id": _named_like(path)})
 
     def checks(self) -> tuple[CheckDefinition, ...]:
         """Every check, in the order of their ids. Raises ConfigurationError as `providers` does."""
@@ -231,6 +233,17 @@ def _all(read: Callable[[str], T], names: Iterable[str]) -> tuple[T, ...]:
     return tuple(entries)
 
 
+def _named_like(path: Path) -> Rule[str]:
+    """A rule for the id of a check: as its file is called."""
+
+    def rule(value: object) -> str:
+        if values.check_id(value) != path.stem:
+            raise unfit(value, f"must be as the file is called: {path.stem}")
+        return path.stem
+
+    return rule
+
+
 def _month(value: object) -> str:
     if not _MONTH.fullmatch(schema.text(value)):
         raise unfit(value, "must be a year and month, and a day if it is known: 2026-11")
@@ -263,6 +276,7 @@ PROVIDER: dict[str, Rule[Any]] = {
     "advice": list_of(schema.prose),
 }
 CHECK: dict[str, Rule[Any]] = {
+    "id": values.check_id,
     "title": schema.text,
     "severity": schema.one_of(Severity),
     "why": schema.prose,

@@ -8,7 +8,6 @@ faults name the file, the key path and the value. What can only be judged with t
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from mxguard.model.errors import ConfigurationError, Fault
 from mxguard.model.schema import Rule, list_of, section, unfit
 from mxguard.system.toml import read_toml
 
-_CHECK_ID = re.compile(r"MXG[0-9]{3}", re.ASCII)
 _PEER_SOURCES = ("provider", "networks", "hosts", "mx", "spf")
 
 
@@ -155,12 +153,6 @@ def _mark(value: object) -> int:
     return mark
 
 
-def _check_id(value: object) -> str:
-    if not _CHECK_ID.fullmatch(schema.text(value)):
-        raise unfit(value, "must be the id of a check: MXG and three digits")
-    return str(value)
-
-
 def _date(value: object) -> datetime.date:
     # A datetime is a date to Python, but a time of day says nothing here.
     if not isinstance(value, datetime.date) or isinstance(value, datetime.datetime):
@@ -213,4 +205,4 @@ REHEARSAL: dict[str, Rule[Any]] = {
     "recipient": values.mail_address,
 }
 PATHS: dict[str, Rule[Any]] = {"state": values.absolute_path}
-ACCEPT: dict[str, Rule[Any]] = {"id": _check_id, "reason": schema.text, "until": _date}
+ACCEPT: dict[str, Rule[Any]] = {"id": values.check_id, "reason": schema.text, "until": _date}

@@ -19,6 +19,7 @@ from mxguard.model.schema import Rule, integer, text, unfit
 
 _PATH = re.compile(r"(/[A-Za-z0-9._+@~-]+)+", re.ASCII)
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_CHECK_ID = re.compile(r"MXG[0-9]{3}", re.ASCII)
 _WEB_PAGE = re.compile(r"https?://[!-~]+", re.ASCII)
 _INTERFACE = re.compile(r"[!-~]{1,15}", re.ASCII)
 _NOT_IN_INTERFACE = set("/:\"'`{};#\\")
@@ -34,6 +35,13 @@ def peer_name(value: object) -> str:
             "must be at most 64 letters, digits, dots, hyphens and underscores, "
             "a letter or digit first",
         )
+    return str(value)
+
+
+def check_id(value: object) -> str:
+    """The id of a check."""
+    if not _CHECK_ID.fullmatch(text(value)):
+        raise unfit(value, "must be the id of a check: MXG and three digits")
     return str(value)
 
 
