@@ -1,8 +1,12 @@
-"""Files that are either whole or not there, and a lock that one run holds at a time."""
+"""Files that are either whole or not there, and a lock that one run holds at a time.
+
+Symbolic links are never followed at the end of a path. Folders above it are the caller's matter.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -11,7 +15,61 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mxguard.model.errors import BusyError, UndecidedError
+from attrs import frozen
+
+from mxguard.model.errors import BusyError, RefusedError, UndecidedError
+
+STAGED = ".mxguard-new"
+"""How the name of every staged file ends, so that one left by a killed run is known again."""
+BACKUP = ".mxguard-old"
+"""How the name of every kept earlier file ends."""
+
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+@frozen
+class FileState:
+    """What stands at a path: content, permission bits, numeric owner and group."""
+
+    content: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+def read_regular(path: Path) -> FileState | None:
+    """The regular file at `path`, or None where nothing is.
+
+    Raises RefusedError where something else stands there (a link, a folder, a device), and
+    UndecidedError where it cannot be read.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for its writer.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(handle, "rb") as file:
+            seen = os.fstat(handle)
+            if not stat.S_ISREG(seen.st_mode):
+                raise RefusedError(f"{path} is not a regular file")
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RefusedError(f"{path} is a symbolic link, and mxguard follows none") from error
+        if error.errno in (errno.EISDIR, errno.ENXIO):
+            raise RefusedError(f"{path} is not a regular file") from error
+        raise UndecidedError(f"{path} cannot be read: {error.strerror}") from error
+    return FileState(content, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid)
+
+
+def staged_path(path: Path) -> Path:
+    """Where the candidate for `path` is put; no glob like `*.nft` finds it."""
+    return path.with_name(f".{path.name}{STAGED}")
+
+
+def backup_path(path: Path) -> Path:
+    """Where the earlier file of `path` is kept until its successor is known to be good."""
+    return path.with_name(f".{path.name}{BACKUP}")
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -33,14 +91,17 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         raise UndecidedError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def stage(path: Path, content: bytes, *, mode: int = 0o644) -> Path:
-    """A synced file beside `path` with the owner and mode of what stands there. Raises OSError."""
+def stage(path: Path, content: bytes, *, mode: int = 0o644, name: Path | None = None) -> Path:
+    """A synced file beside `path` with the owner and mode of what stands there. Raises OSError.
+
+    `name` is where; by default a name that is free. What stands at `name` is replaced.
+    """
     owner: tuple[int, int] | None = None
     with contextlib.suppress(FileNotFoundError):
         existing = path.lstat()
         if stat.S_ISREG(existing.st_mode):
             mode, owner = stat.S_IMODE(existing.st_mode), (existing.st_uid, existing.st_gid)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=STAGED, dir=path.parent)
+    handle, staged = _create(path) if name is None else _create_named(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -50,13 +111,67 @@ def stage(path: Path, content: bytes, *, mode: int = 0o644) -> Path:
                 os.fchown(handle, *owner)
             os.fsync(handle)
     except BaseException:
-        os.unlink(name)
+        staged.unlink()
         raise
-    return Path(name)
+    return staged
 
 
-STAGED = ".mxguard-new"
-"""How the name of every staged file ends, so that one left by a killed run is known again."""
+def _create(path: Path) -> tuple[int, Path]:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=STAGED, dir=path.parent)
+    return handle, Path(name)
+
+
+def _create_named(name: Path) -> tuple[int, Path]:
+    name.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o600), name
+
+
+def keep(path: Path) -> Path:
+    """Give the file at `path` a second name, `backup_path`, under which it can be put back.
+
+    A hard link: putting it back is one rename, which needs no room on a full disk and brings back
+    owner, mode, times and attributes as they were. A copy on file systems that have no hard links.
+    Raises OSError.
+    """
+    backup = backup_path(path)
+    backup.unlink(missing_ok=True)
+    try:
+        os.link(path, backup, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        stage(path, path.read_bytes(), name=backup)
+    return backup
+
+
+def put_back(path: Path) -> bool:
+    """Undo `keep` and whatever happened to `path` since. False where no backup is there.
+
+    Raises OSError.
+    """
+    backup = backup_path(path)
+    try:
+        kept = backup.lstat()
+    except FileNotFoundError:
+        return False
+    try:
+        untouched = os.path.samestat(kept, path.lstat())
+    except FileNotFoundError:
+        untouched = False
+    if untouched:
+        # rename(2) of a name onto another of the same file does nothing, and leaves both.
+        backup.unlink()
+    else:
+        os.replace(backup, path)
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove the staged files that a killed run left in `folder`. Raises OSError."""
+    for name in os.listdir(folder):
+        if name.startswith(".") and name.endswith(STAGED):
+            (folder / name).unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
