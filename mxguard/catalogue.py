@@ -210,7 +210,10 @@ def _medium_notice(provider: Provider) -> str:
 
 
 def _read(
-    path: Path, kind: type[A], rules: Mapping[str, Rule[Any]], given: Mapping[str, object]
+    path: Path,
+    kind: type[A],
+    rules: Mapping[str, Rule[Any]],
+    given: Mapping[str, object] = MappingProxyType({}),
 ) -> A:
     """The one entry that a file holds."""
     try:
