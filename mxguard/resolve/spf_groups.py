@@ -1,0 +1,75 @@
+"""The clients that an SPF evaluation still has to decide, as ranges of addresses.
+
+check_host() decides for one client. Flattening decides for all of them at once: the clients that
+have met the same terms and used up as much of the limits are one `Group`. Pure set algebra.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+from attrs import evolve, frozen
+
+from mxguard.model.network import Network
+from mxguard.model.ranges import Range, difference, to_networks, union
+
+_MAPPED_FIRST = 0xFFFF << 32
+_MAPPED_LAST = _MAPPED_FIRST | 0xFFFFFFFF
+
+
+@frozen
+class Group:
+    """Clients of one family; `lookups` and `voids` are what RFC 7208 section 4.6.4 counts."""
+
+    family: int
+    ranges: list[Range]
+    lookups: int = 0
+    voids: int = 0
+
+
+def everyone() -> list[Group]:
+    """All clients. ::ffff:0:0/96 is left out: such a client counts as IPv4 (section 5)."""
+    ipv6 = [(0, _MAPPED_FIRST - 1), (_MAPPED_LAST + 1, (1 << 128) - 1)]
+    return [Group(4, [(0, (1 << 32) - 1)]), Group(6, ipv6)]
+
+
+def split(group: Group, networks: Iterable[Network]) -> tuple[Group | None, Group | None]:
+    """The part of a group inside `networks`, which are of its family, and the part outside."""
+    taken = union((network.first, network.last) for network in networks)
+    if not taken:
+        return None, group
+    outside = difference(group.ranges, taken)
+    inside = difference(group.ranges, outside)
+    return (
+        evolve(group, ranges=inside) if inside else None,
+        evolve(group, ranges=outside) if outside else None,
+    )
+
+
+def join(groups: Iterable[Group]) -> list[Group]:
+    """Groups with equal counts as one."""
+    by_counts: dict[tuple[int, int, int], list[Group]] = {}
+    for group in groups:
+        by_counts.setdefault((group.family, group.lookups, group.voids), []).append(group)
+    return [
+        same[0]
+        if len(same) == 1
+        else evolve(same[0], ranges=union(r for group in same for r in group.ranges))
+        for same in by_counts.values()
+    ]
+
+
+def cut(network: Network, ranges: Sequence[Range]) -> list[Network]:
+    """The part of a network inside sorted disjoint ranges: mostly all of it, or nothing."""
+    first, last = network.first, network.last
+    at = bisect_right(ranges, (first, 1 << 128)) - 1
+    if at >= 0 and ranges[at][1] >= last:
+        return [network]
+    pieces: list[Range] = []
+    for low, high in ranges[max(at, 0) :]:
+        if low > last:
+            break
+        if high >= first:
+            pieces.append((max(low, first), min(high, last)))
+    return list(to_networks(network.family, pieces))
