@@ -39,12 +39,17 @@ _IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 
 @frozen
 class Attempt:
-    """A connection to try: single addresses as networks, the port, and the arrival link's index."""
+    """A connection to try: single addresses as networks, the port, and where it arrives.
+
+    `link` is the index of the link whose far end the frames are put on, `mac` the address of the
+    interface they are for: another one than the link's where the link is a bridge's port.
+    """
 
     source: Network
     destination: Network
     port: int
     link: int
+    mac: bytes
 
 
 @frozen
@@ -193,8 +198,8 @@ class Caller:
         return _Conversation(attempt, flow, sequence)
 
     def _macs(self, attempt: Attempt) -> tuple[bytes, bytes]:
-        wire, source = self._wire, attempt.source
-        return wire.mac(attempt.link), wire.far_mac(attempt.link, source.family, source.first)
+        source = attempt.source
+        return attempt.mac, self._wire.far_mac(attempt.link, source.family, source.first)
 
     def _converse(self, conversations: dict[int, _Conversation]) -> None:
         """Answer whatever comes until nothing does."""
