@@ -18,7 +18,8 @@ class Link:
     """A network interface. `kind` is rtnetlink's ("veth", "vlan", "bridge"), None for hardware.
 
     `master` and `lower` are the indexes of the bridge or bond it belongs to and of the link below
-    it. `programs` names attached XDP and tc programs: the copy cannot run them.
+    it. `programs` names attached XDP and tc programs: the copy cannot run them. `flags` are the
+    IFF_* bits, `hardware` the ARPHRD_* type (1 is Ethernet), `message` the raw RTM_NEWLINK.
     """
 
     index: int
@@ -31,6 +32,8 @@ class Link:
     lower: int | None
     programs: tuple[str, ...]
     message: bytes
+    flags: int = 0
+    hardware: int = 1
 
 
 @frozen
@@ -79,11 +82,15 @@ class PolicyRule:
 
 @frozen
 class Listener:
-    """A listening TCP socket. `address` None means every address of the family."""
+    """A listening TCP socket. `address` None means every address of the family.
+
+    `link` is the index of the only link that it takes connections from (SO_BINDTODEVICE).
+    """
 
     family: int
     address: Network | None
     port: int
+    link: int | None = None
 
 
 @frozen

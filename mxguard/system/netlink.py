@@ -15,7 +15,7 @@ import itertools
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from attrs import frozen
@@ -39,6 +39,7 @@ NLM_F_ACK_TLVS = 0x200
 NLMSG_ERROR = 2
 NLMSG_DONE = 3
 NLA_F_NESTED = 0x8000
+NLA_F_NET_BYTEORDER = 0x4000
 NLA_TYPE_MASK = 0x3FFF
 
 NFNL_MSG_BATCH_BEGIN = 0x10
@@ -53,6 +54,8 @@ _NLMSGERR_ATTR_MSG = 1
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _BUFFER = 1 << 20
+_AT_ONCE = 128
+"""Requests in flight: their answers must fit the receive buffer of an unprivileged process."""
 
 HEADER = struct.Struct("=IHHII")
 """nlmsghdr: length, type, flags, sequence, port."""
@@ -184,6 +187,36 @@ class NetlinkSocket:
     def request(self, kind: int, payload: bytes, flags: int = 0) -> list[Message]:
         """Send one request and wait for its acknowledgement; the messages that came before it."""
         return self._converse(kind, NLM_F_REQUEST | NLM_F_ACK | flags, payload)
+
+    def submit(self, messages: Sequence[Message]) -> list[NetlinkError | None]:
+        """Send independent requests without waiting for each; the refusal of each, or None.
+
+        The flags of a request go as they are, with NLM_F_REQUEST and NLM_F_ACK.
+        """
+        outcomes: list[NetlinkError | None] = []
+        for start in range(0, len(messages), _AT_ONCE):
+            outcomes += self._submit(messages[start : start + _AT_ONCE])
+        return outcomes
+
+    def _submit(self, messages: Sequence[Message]) -> list[NetlinkError | None]:
+        flags = NLM_F_REQUEST | NLM_F_ACK
+        first = next(self._sequence)
+        self._sequence = itertools.count(first + len(messages))
+        self._socket.send(
+            b"".join(
+                frame(message.type, message.flags | flags, message.payload, first + place)
+                for place, message in enumerate(messages)
+            )
+        )
+        outcomes: list[NetlinkError | None] = [None] * len(messages)
+        waiting = set(range(len(messages)))
+        while waiting:
+            for answer in unframe(self._socket.recv(_BUFFER)):
+                place = answer.sequence - first
+                if answer.type == NLMSG_ERROR and place in waiting:
+                    outcomes[place] = _failure(answer)
+                    waiting.remove(place)
+        return outcomes
 
     def batch(self, messages: Iterable[Message]) -> None:
         """Send nf_tables messages as one transaction: all of them take effect, or none.

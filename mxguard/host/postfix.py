@@ -1,0 +1,119 @@
+"""Postfix's configuration, as Postfix's own postconf shows it.
+
+In: a configuration folder. Out: `PostfixConfiguration`, parameters expanded. Raises ProgramError
+where postconf is missing or fails, UndecidedError where the folder has no configuration or what
+postconf says cannot be understood. Reads nothing of the queue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from mxguard.model.errors import UndecidedError
+from mxguard.model.mailserver import MasterService, PostfixConfiguration
+from mxguard.system import commands
+
+_OVERRIDE = re.compile(r"(?P<name>\S+?)/(?P<type>[a-z-]+)/(?P<parameter>\w+) = ?(?P<value>.*)")
+_FIELDS = 8
+_CHROOT_DEFAULT_COMPATIBILITY = 1
+
+
+def read_postfix(directory: Path) -> PostfixConfiguration:
+    """The configuration in `directory`, whether that Postfix runs or not."""
+    for name in ("main.cf", "master.cf"):
+        if not (directory / name).exists():
+            raise UndecidedError(f"{directory} holds no {name}: no Postfix is configured there")
+    parameters = _parameters(directory)
+    services = parse_services(
+        _postconf(directory, "-M"), overrides(_postconf(directory, "-Px")), parameters
+    )
+    return PostfixConfiguration(
+        directory=directory,
+        version=parameters.get("mail_version", ""),
+        parameters=parameters,
+        services=services,
+    )
+
+
+def find_instances(directory: Path) -> tuple[Path, ...]:
+    """The folders of every instance that `directory`'s Postfix manages (postmulti(1)), it first."""
+    shown = _postconf(directory, "-xh", "multi_instance_directories")
+    others = (Path(item) for item in re.split(r"[\s,]+", shown.strip()) if item)
+    return (directory, *(other for other in others if other != directory))
+
+
+def parse_parameters(shown: str) -> dict[str, str]:
+    """`name = value` lines, as postconf prints them, one a line."""
+    found: dict[str, str] = {}
+    for line in shown.splitlines():
+        name, equals, value = line.partition(" =")
+        if equals:
+            found[name] = value.strip()
+    return found
+
+
+def overrides(shown: str) -> dict[str, dict[str, str]]:
+    """What `postconf -P` prints, by service: "smtp/inet" -> parameter -> value."""
+    found: dict[str, dict[str, str]] = {}
+    for line in shown.splitlines():
+        match = _OVERRIDE.fullmatch(line)
+        if match is not None:
+            key = f"{match['name']}/{match['type']}"
+            found.setdefault(key, {})[match["parameter"]] = match["value"].strip()
+    return found
+
+
+def parse_services(
+    shown: str, options: Mapping[str, Mapping[str, str]], parameters: Mapping[str, str]
+) -> tuple[MasterService, ...]:
+    """What `postconf -M` prints, one service a logical line. Raises UndecidedError."""
+    return tuple(_service(line, options, parameters) for line in _logical_lines(shown))
+
+
+def _service(
+    line: str, options: Mapping[str, Mapping[str, str]], parameters: Mapping[str, str]
+) -> MasterService:
+    fields = line.split(maxsplit=_FIELDS - 1)
+    if len(fields) < _FIELDS:
+        raise UndecidedError(f"master.cf: this is no service: {line!r}")
+    name, kind, _private, _unprivileged, chroot, _wakeup, limit, command = fields
+    default_limit = parameters.get("default_process_limit", "100")
+    return MasterService(
+        name=name,
+        type=kind,
+        chroot=chroot == "y" or (chroot == "-" and _chroots_by_default(parameters)),
+        limit=int(default_limit if limit == "-" else limit),
+        command=command,
+        line=line,
+        overrides=dict(options.get(f"{name}/{kind}", {})),
+    )
+
+
+def _chroots_by_default(parameters: Mapping[str, str]) -> bool:
+    # master(5): "-" means yes below compatibility level 1, no from there on.
+    level = parameters.get("compatibility_level", "0").split(".")[0]
+    return not (level.isdigit() and int(level) >= _CHROOT_DEFAULT_COMPATIBILITY)
+
+
+def _logical_lines(shown: str) -> list[str]:
+    lines: list[str] = []
+    for line in shown.splitlines():
+        if line[:1].isspace() and lines:
+            lines[-1] += "\n" + line
+        elif line.strip():
+            lines.append(line)
+    return lines
+
+
+def _parameters(directory: Path) -> dict[str, str]:
+    found = parse_parameters(_postconf(directory, "-x"))
+    for needed in ("queue_directory", "data_directory", "daemon_directory", "mail_owner"):
+        if not found.get(needed):
+            raise UndecidedError(f"postconf -c {directory} names no {needed}")
+    return found
+
+
+def _postconf(directory: Path, *options: str) -> str:
+    return commands.run(["postconf", "-c", str(directory), *options], timeout=20.0)

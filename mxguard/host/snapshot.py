@@ -1,0 +1,108 @@
+"""The live state of the host, read once: the network namespace of the calling thread.
+
+Nothing on the host is changed, and no module is loaded beyond what `nft list ruleset` would load.
+A part that cannot be read does not end the reading: it is named in `Snapshot.unread`, and the
+verdicts that rest on it are undecided.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from attrs import define, field
+
+from mxguard.host import links, listeners, routing, xtables
+from mxguard.model.errors import UndecidedError
+from mxguard.model.snapshot import Link, NftRuleset, Snapshot
+from mxguard.system import ruleset, sysctls
+from mxguard.system.netlink import (
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    NETLINK_SOCK_DIAG,
+    InterruptedDumpError,
+    NetlinkError,
+    NetlinkSocket,
+)
+
+_T = TypeVar("_T")
+_TRIES = 20
+
+
+def take_snapshot() -> Snapshot:
+    """The host as it is now. Raises UndecidedError where not even its links can be read."""
+    reading = _Reading()
+    with NetlinkSocket(NETLINK_ROUTE) as route:
+        found_links = _settled(lambda: links.read_links(route))
+        addresses = reading.part("addresses", (), lambda: routing.read_addresses(route))
+        neighbours = reading.part("neighbours", (), lambda: routing.read_neighbours(route))
+        routes = reading.part("routes", (), lambda: routing.read_routes(route))
+        rules = reading.part("policy rules", (), lambda: routing.read_rules(route))
+    with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+        nothing = NftRuleset(0, ())
+        firewall = reading.part("nftables", nothing, lambda: ruleset.read_ruleset(netfilter))
+        ipsets = reading.several("ipsets", "", lambda: xtables.read_ipsets(netfilter))
+    with NetlinkSocket(NETLINK_SOCK_DIAG) as diag:
+        found = reading.part("listening sockets", (), lambda: listeners.read_listeners(diag))
+    saved = reading.several("iptables", {}, lambda: xtables.read_xtables(firewall))
+    names = [link.name for link in found_links]
+    system = os.uname()
+    return Snapshot(
+        host=system.nodename,
+        kernel=system.release,
+        taken=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        links=found_links,
+        addresses=addresses,
+        neighbours=neighbours,
+        routes=routes,
+        rules=rules,
+        sysctls=reading.part("sysctls", {}, lambda: sysctls.read_sysctls(names)),
+        nftables=firewall,
+        xtables=saved,
+        ipsets=ipsets,
+        listeners=found,
+        unread=tuple(reading.unread + _programs(found_links)),
+    )
+
+
+@define
+class _Reading:
+    """Reads part after part, and remembers which could not be read."""
+
+    unread: list[str] = field(factory=list)
+
+    def part(self, name: str, nothing: _T, read: Callable[[], _T]) -> _T:
+        try:
+            return _settled(read)
+        except UndecidedError as error:
+            self.unread.append(f"{name}: {_in_words(error)}")
+            return nothing
+
+    def several(self, name: str, nothing: _T, read: Callable[[], tuple[_T, list[str]]]) -> _T:
+        """For a reader that names its own unread parts beside what it could read."""
+        value, unread = self.part(name, (nothing, []), read)
+        self.unread += unread
+        return value
+
+
+def _settled(read: Callable[[], _T]) -> _T:
+    """What `read` gives once the kernel says that it is of one moment."""
+    for _ in range(_TRIES):
+        try:
+            return read()
+        except InterruptedDumpError:
+            continue
+    raise UndecidedError(f"it changed each of the {_TRIES} times it was read")
+
+
+def _in_words(error: UndecidedError) -> str:
+    if isinstance(error, NetlinkError) and error.code in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP):
+        return f"{error} (a kernel module is missing)"
+    return str(error)
+
+
+def _programs(found: Iterable[Link]) -> list[str]:
+    return [f"{link.name}: {program} is attached" for link in found for program in link.programs]

@@ -1,0 +1,205 @@
+"""The copy's interfaces: stand-ins of the host's links, with the same names and indexes.
+
+Every link but the loopback and bridges is one end of a veth pair. The other end lies on the wire as
+`far_end(index)`, so whatever the host would send there is seen, and nothing goes further. A VLAN,
+a bond, a tunnel or hardware all become such a pair: their traffic is met on the stand-in itself,
+not inside the frames of the link below. A bridge is a real bridge with its ports' stand-ins in it.
+
+The far ends answer nothing (IFF_NOARP, no IPv6): what crosses the wire is what the rehearsal sends.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from mxguard.model.errors import UndecidedError
+from mxguard.model.snapshot import Link, Snapshot
+from mxguard.system import netlink, routing
+from mxguard.system.namespaces import Namespace
+from mxguard.system.netlink import Message, NetlinkSocket, attribute, nested
+from mxguard.system.routing import LinkAttribute
+
+LOOPBACK = 1
+_BRIDGE = "bridge"
+_BRIDGE_ATTRIBUTES = {7, 36, 37, 38}
+"""IFLA_BR_VLAN_FILTERING, IFLA_BR_NF_CALL_IPTABLES, _IP6TABLES, _ARPTABLES."""
+_UNCOPIED_KINDS = {"vrf": "VRF", "team": "team"}
+_LARGEST_VETH_MTU = 65535
+_FAR_MAC = b"\x02mx"
+"""A locally administered prefix; the link's index follows."""
+
+
+def far_end(index: int) -> str:
+    """The name, on the wire, of the end that a link's stand-in is plugged into."""
+    return f"w{index}"
+
+
+def far_mac(index: int) -> bytes:
+    """The Ethernet address of a far end: six bytes."""
+    return _FAR_MAC + (index & 0xFFFFFF).to_bytes(3, "big")
+
+
+def arrival(snapshot: Snapshot, index: int) -> Link | None:
+    """The link on whose far end frames for link `index` are put: for a bridge its first port.
+
+    None where nothing can arrive there: a bridge without ports, the loopback.
+    """
+    by_index = {link.index: link for link in snapshot.links}
+    link = by_index.get(index)
+    if link is None or index == LOOPBACK:
+        return None
+    if link.kind != _BRIDGE:
+        return link
+    ports = [port for port in snapshot.links if port.master == index and _has_carrier(port)]
+    return arrival(snapshot, ports[0].index) if ports else None
+
+
+def build_links(links: Sequence[Link], host: NetlinkSocket, wire: Namespace) -> list[str]:
+    """Make and set up the stand-ins; what cannot be like the host's, in words.
+
+    Raises UndecidedError where the kernel refuses one.
+    """
+    _make_room(links, host)
+    bridges = [link for link in links if link.kind == _BRIDGE]
+    others = [link for link in links if _is_pair(link)]
+    requests = [(link, _new_bridge(link)) for link in bridges]
+    requests += [(link, _new_pair(link, wire)) for link in others]
+    requests += [(link, _up(link)) for link in links if link.index == LOOPBACK and link.is_up]
+    outcomes = host.submit([message for _link, message in requests])
+    for (link, _message), refusal in zip(requests, outcomes, strict=True):
+        if refusal is not None:
+            raise UndecidedError(f"no stand-in for the link {link.name} can be made: {refusal}")
+    return [
+        f"link {link.name}: a {_UNCOPIED_KINDS[link.kind]} cannot be copied"
+        for link in links
+        if link.kind in _UNCOPIED_KINDS
+    ]
+
+
+def connect(links: Sequence[Link], wire: NetlinkSocket) -> None:
+    """Set up the far end of every link that has a carrier on the host."""
+    up = routing.IFINFOMSG.pack(0, 0, 0, routing.IFF_UP, routing.IFF_UP)
+    ends = [link for link in links if _has_carrier(link) and _is_pair(link)]
+    wire.submit(
+        [
+            Message(
+                routing.RTM_NEWLINK, 0, up + netlink.text(LinkAttribute.IFNAME, far_end(link.index))
+            )
+            for link in ends
+        ]
+    )
+
+
+def _make_room(links: Sequence[Link], host: NetlinkSocket) -> None:
+    """Refuse indexes that the kernel has given to links of its own (tunl0, sit0, …)."""
+    wanted = {link.index: link.name for link in links}
+    for message in host.dump(routing.RTM_GETLINK, routing.IFINFOMSG.pack(0, 0, 0, 0, 0)):
+        index = routing.IFINFOMSG.unpack_from(message.payload)[2]
+        if index != LOOPBACK and index in wanted:
+            raise UndecidedError(
+                f"the link {wanted[index]} cannot have its index {index} in a copy: this kernel "
+                "puts tunnel links into every namespace "
+                "(net.core.fb_tunnels_only_for_init_net = 1 would stop that)"
+            )
+
+
+def _new_bridge(link: Link) -> Message:
+    live = netlink.attribute_map(link.message, routing.IFINFOMSG.size)
+    info = netlink.attribute_map(live.get(LinkAttribute.LINKINFO, b""))
+    data = [
+        attribute(kind, value)
+        for kind, value in netlink.attributes(info.get(routing.INFO_DATA, b""))
+        if kind in _BRIDGE_ATTRIBUTES
+    ]
+    return _new_link(
+        link,
+        attribute(LinkAttribute.IFNAME, _name(link)),
+        _mac(link),
+        _group(live),
+        nested(
+            LinkAttribute.LINKINFO,
+            netlink.text(routing.INFO_KIND, _BRIDGE),
+            nested(routing.INFO_DATA, *data),
+        ),
+    )
+
+
+def _new_pair(link: Link, wire: Namespace) -> Message:
+    # It cannot be up yet: the kernel makes it before the end that it is paired with.
+    peer = routing.IFINFOMSG.pack(0, 0, 0, routing.IFF_NOARP, 0xFFFFFFFF)
+    peer += netlink.text(LinkAttribute.IFNAME, far_end(link.index))
+    peer += attribute(LinkAttribute.ADDRESS, far_mac(link.index))
+    peer += _u32(LinkAttribute.NET_NS_FD, wire.fd) + _mtu(link) + _QUEUES
+    live = netlink.attribute_map(link.message, routing.IFINFOMSG.size)
+    return _new_link(
+        link,
+        attribute(LinkAttribute.IFNAME, _name(link)),
+        _mac(link),
+        _mtu(link),
+        _group(live),
+        _QUEUES,
+        _u32(LinkAttribute.MASTER, link.master) if link.master else b"",
+        nested(
+            LinkAttribute.LINKINFO,
+            netlink.text(routing.INFO_KIND, "veth"),
+            nested(routing.INFO_DATA, attribute(routing.VETH_INFO_PEER, peer)),
+        ),
+    )
+
+
+def _new_link(link: Link, *attributes: bytes) -> Message:
+    flags = link.flags & (routing.IFF_UP | routing.IFF_NOARP)
+    header = routing.IFINFOMSG.pack(0, 0, link.index, flags, 0xFFFFFFFF)
+    return Message(
+        routing.RTM_NEWLINK,
+        netlink.NLM_F_CREATE | netlink.NLM_F_EXCL,
+        header + b"".join(attributes),
+    )
+
+
+def _up(link: Link) -> Message:
+    header = routing.IFINFOMSG.pack(0, 0, link.index, routing.IFF_UP, routing.IFF_UP)
+    return Message(routing.RTM_NEWLINK, 0, header)
+
+
+def _is_pair(link: Link) -> bool:
+    return link.kind != _BRIDGE and link.index != LOOPBACK
+
+
+def _has_carrier(link: Link) -> bool:
+    return bool(link.flags & routing.IFF_LOWER_UP)
+
+
+def _name(link: Link) -> bytes:
+    return link.name.encode("utf-8", "surrogateescape") + b"\0"
+
+
+def _mac(link: Link) -> bytes:
+    packed = bytes.fromhex(link.mac.replace(":", ""))
+    # A tunnel's link address is an IP address, or none.
+    if (
+        link.hardware != routing.ARPHRD_ETHER
+        or len(packed) != 6
+        or packed[0] & 1
+        or not any(packed)
+    ):
+        return b""
+    return attribute(LinkAttribute.ADDRESS, packed)
+
+
+def _mtu(link: Link) -> bytes:
+    return _u32(LinkAttribute.MTU, min(link.mtu, _LARGEST_VETH_MTU)) if link.mtu >= 68 else b""
+
+
+def _group(live: dict[int, bytes]) -> bytes:
+    value = live.get(LinkAttribute.GROUP, b"")
+    return attribute(LinkAttribute.GROUP, value) if any(value) else b""
+
+
+def _u32(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=I", value))
+
+
+_QUEUES = _u32(LinkAttribute.NUM_TX_QUEUES, 1) + _u32(LinkAttribute.NUM_RX_QUEUES, 1)
+"""One queue each: the kernel's default is one a processor, and a thousand links pay for them."""

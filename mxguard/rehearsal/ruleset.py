@@ -1,0 +1,242 @@
+"""A ruleset's dump turned into the requests that make it again.
+
+The kernel takes back what it dumped, with a few exceptions: handles and use counts are its own; a
+set needs an id; a rule's POSITION would insert instead of append; an anonymous set or chain must be
+filled before the rule that binds it, and in the same transaction. So each rule is preceded by what
+it binds, and such a unit is never split.
+
+Counters, quotas, set elements and their remaining time come back as they were. A limit's bucket and
+a connection limit's list are not in the dump: they start full and empty.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from attrs import Factory, define
+
+from mxguard.model.snapshot import NftRuleset
+from mxguard.system import netlink, nftables
+from mxguard.system.netlink import Message, NetlinkSocket, attribute
+from mxguard.system.nftables import NFGENMSG_SIZE, Chain, ChainFlag, Rule, Set, SetFlag, Type
+
+_SET_COUNT, _SET_TYPE = 19, 20
+"""NFTA_SET_TYPE and NFTA_SET_COUNT, since Linux 6.16: what the kernel chose and holds."""
+
+_OWN = {
+    Type.NEWTABLE: {nftables.Table.USE, nftables.Table.HANDLE, nftables.Table.OWNER},
+    Type.NEWCHAIN: {Chain.USE, Chain.HANDLE, Chain.ID},
+    Type.NEWSET: {Set.HANDLE, Set.ID, _SET_COUNT, _SET_TYPE},
+    Type.NEWSETELEM: set[int](),
+    Type.NEWOBJ: {nftables.Object.USE, nftables.Object.HANDLE},
+    Type.NEWFLOWTABLE: {nftables.Flowtable.USE, nftables.Flowtable.HANDLE},
+    Type.NEWRULE: {Rule.HANDLE, Rule.POSITION, Rule.ID},
+}
+"""By kind of message, the attributes that are the kernel's own and differ between two equal objects."""
+
+
+def load(ruleset: NftRuleset, socket: NetlinkSocket, *, flush: bool = False) -> None:
+    """Make the ruleset in the socket's namespace in one transaction.
+
+    With `flush` everything that is there goes in the same transaction, so no packet meets neither.
+    Raises NetlinkError with the kernel's refusal; nothing has changed then.
+    """
+    messages = [request for unit in units(ruleset) for request in unit]
+    if flush:
+        messages.insert(0, nftables.message(Type.DELTABLE, nftables.NFPROTO_UNSPEC, b""))
+    socket.batch(messages)
+
+
+def units(ruleset: NftRuleset) -> Iterator[list[Message]]:
+    """The requests in order, in groups of which each must be in one transaction."""
+    parts = _sort(ruleset)
+    yield from ([request] for request in parts.plain)
+    for chain in parts.chains:
+        for rule in parts.rules[chain]:
+            yield list(_with_bound(rule, parts))
+
+
+@define
+class _Parts:
+    """The requests of a ruleset: those in dump order, and those that a rule binds, by name.
+
+    A key is (family, table, name).
+    """
+
+    plain: list[Message] = Factory(list)
+    chains: list[_Key] = Factory(list)
+    rules: dict[_Key, list[Message]] = Factory(lambda: defaultdict(list))
+    bound_chains: dict[_Key, Message] = Factory(dict)
+    bound_sets: dict[_Key, list[Message]] = Factory(dict)
+
+
+_Key = tuple[int, bytes, bytes]
+
+
+def _sort(ruleset: NftRuleset) -> _Parts:
+    parts = _Parts()
+    number = 0
+    for message in messages(ruleset):
+        kind, family = Type(message.type & 0xFF), message.payload[0]
+        fields = _fields(kind, message.payload)
+        if kind == Type.NEWSET:
+            number += 1
+            request = _request(message, netlink.u32(Set.ID, number))
+            key = (family, fields[Set.TABLE], fields[Set.NAME])
+            if _flags(fields, Set.FLAGS) & SetFlag.ANONYMOUS:
+                parts.bound_sets[key] = [request]
+            else:
+                parts.plain.append(request)
+        elif kind == Type.NEWSETELEM:
+            key = (family, fields[1], fields[2])
+            parts.bound_sets.get(key, parts.plain).append(_request(message))
+        elif kind == Type.NEWCHAIN:
+            key = (family, fields[Chain.TABLE], fields[Chain.NAME])
+            if _flags(fields, Chain.FLAGS) & ChainFlag.BINDING:
+                parts.bound_chains[key] = _request(message)
+            else:
+                parts.chains.append(key)
+                parts.plain.append(_request(message))
+        elif kind == Type.NEWRULE:
+            key = (family, fields[Rule.TABLE], fields[Rule.CHAIN])
+            parts.rules[key].append(_request(message))
+        else:
+            parts.plain.append(_request(message))
+    return parts
+
+
+def _with_bound(rule: Message, parts: _Parts) -> Iterator[Message]:
+    """A rule behind the anonymous sets and chains that it binds, innermost first."""
+    family = rule.payload[0]
+    fields = _fields(Type.NEWRULE, rule.payload)
+    table = fields[Rule.TABLE]
+    for name in _bound_names(fields.get(Rule.EXPRESSIONS, b"")):
+        key = (family, table, name)
+        if key in parts.bound_sets:
+            requests = parts.bound_sets.pop(key)
+            for inner in _chains_of_elements(requests[1:]):
+                yield from _bound_chain((family, table, inner), parts)
+            yield from requests
+        yield from _bound_chain(key, parts)
+    yield rule
+
+
+def _bound_chain(key: _Key, parts: _Parts) -> Iterator[Message]:
+    chain = parts.bound_chains.pop(key, None)
+    if chain is not None:
+        yield chain
+        for rule in parts.rules[key]:
+            yield from _with_bound(rule, parts)
+
+
+_NAMES = (b"__set", b"__map", b"__chain")
+"""How the kernel names what is bound to a rule; an administrator's names may start so too."""
+
+
+def _bound_names(expressions: bytes) -> Iterator[bytes]:
+    """Every string in a rule's expressions that may name an anonymous set or chain, with its NUL."""
+    for prefix in _NAMES:
+        start = expressions.find(prefix)
+        while start >= 0:
+            end = expressions.index(b"\0", start) + 1
+            yield expressions[start:end]
+            start = expressions.find(prefix, end)
+
+
+def _chains_of_elements(requests: Iterable[Message]) -> Iterator[bytes]:
+    for request in requests:
+        yield from _bound_names(request.payload)
+
+
+def messages(ruleset: NftRuleset) -> Iterator[Message]:
+    """The stored messages, unframed."""
+    for data in ruleset.messages:
+        yield from netlink.unframe(data)
+
+
+def stripped(message: Message) -> bytes:
+    """The payload without what the kernel numbers by itself: equal for two equal objects."""
+    kind = Type(message.type & 0xFF)
+    own = _OWN[kind]
+    payload = message.payload
+    kept = [netlink.nfgenmsg(payload[0])]
+    for number, value in netlink.attributes(payload, NFGENMSG_SIZE):
+        if number in own:
+            continue
+        if kind == Type.NEWTABLE and number == nftables.Table.FLAGS:
+            # A table with an owner lives only as long as the owner's socket.
+            value = struct.pack("!I", struct.unpack("!I", value)[0] & nftables.TableFlag.DORMANT)
+        kept.append(_attribute(kind, number, value))
+    return b"".join(kept)
+
+
+_NESTED = {
+    Type.NEWCHAIN: {Chain.HOOK, Chain.COUNTERS},
+    Type.NEWRULE: {Rule.EXPRESSIONS, Rule.COMPAT},
+    Type.NEWSET: {Set.DESC, Set.EXPR, Set.EXPRESSIONS},
+    Type.NEWSETELEM: {nftables.SetElementList.ELEMENTS},
+    Type.NEWOBJ: {nftables.Object.DATA},
+    Type.NEWFLOWTABLE: {nftables.Flowtable.HOOK},
+    Type.NEWTABLE: set[int](),
+}
+
+
+def _attribute(kind: Type, number: int, value: bytes) -> bytes:
+    return attribute(number | (netlink.NLA_F_NESTED if number in _NESTED[kind] else 0), value)
+
+
+def _request(message: Message, extra: bytes = b"") -> Message:
+    flags = netlink.NLM_F_CREATE
+    if message.type & 0xFF == Type.NEWRULE:
+        flags |= netlink.NLM_F_APPEND
+    return Message(message.type, flags, stripped(message) + extra)
+
+
+def _fields(kind: Type, payload: bytes) -> dict[int, bytes]:
+    if kind == Type.NEWSETELEM:
+        # Only the names, which come first: the elements can be many.
+        found: dict[int, bytes] = {}
+        for number, value in netlink.attributes(payload, NFGENMSG_SIZE):
+            if number == nftables.SetElementList.ELEMENTS:
+                break
+            found[number] = value
+        return found
+    return netlink.attribute_map(payload, NFGENMSG_SIZE)
+
+
+def _flags(fields: dict[int, bytes], number: int) -> int:
+    value = fields.get(number)
+    return struct.unpack("!I", value)[0] if value else 0
+
+
+def live_handles(
+    live: NftRuleset, copied: Sequence[Message]
+) -> dict[tuple[int, str, str, int], int]:
+    """(family, table, chain, handle in the copy) to the handle on the live host.
+
+    Rules are matched by their place in their chain; the two must have been compared.
+    """
+    places: dict[_Key, list[int]] = defaultdict(list)
+    for message in messages(live):
+        if message.type & 0xFF == Type.NEWRULE:
+            key, handle = _place(message)
+            places[key].append(handle)
+    found: dict[tuple[int, str, str, int], int] = {}
+    position: dict[_Key, int] = defaultdict(int)
+    for message in copied:
+        if message.type & 0xFF == Type.NEWRULE:
+            key, handle = _place(message)
+            if position[key] < len(places[key]):
+                family, table, chain = key
+                name = (family, nftables.string(table), nftables.string(chain), handle)
+                found[name] = places[key][position[key]]
+            position[key] += 1
+    return found
+
+
+def _place(message: Message) -> tuple[_Key, int]:
+    fields = netlink.attribute_map(message.payload, NFGENMSG_SIZE)
+    key = (message.payload[0], fields[Rule.TABLE], fields[Rule.CHAIN])
+    return key, int(struct.unpack("!Q", fields[Rule.HANDLE])[0])

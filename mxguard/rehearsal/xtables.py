@@ -1,0 +1,81 @@
+"""The copy's iptables-legacy tables and ipsets, by their own programs.
+
+iptables-nft tables are nftables objects and come with the ruleset.
+"""
+
+from __future__ import annotations
+
+from mxguard.model.snapshot import Snapshot
+from mxguard.system.namespaces import Namespace
+
+_LEGACY = ("iptables-legacy", "ip6tables-legacy")
+# The lock file is the live host's; the copy shares nothing with it that the lock would guard.
+_LOCK = ("env", "XTABLES_LOCKFILE=/dev/null")
+
+
+def load(snapshot: Snapshot, host: Namespace) -> None:
+    """Make the ipsets, then the tables that may look at them. Raises ProgramError."""
+    if snapshot.ipsets:
+        host.command(["ipset", "restore"], stdin=snapshot.ipsets.encode())
+    _restore(snapshot, host)
+
+
+def reset(snapshot: Snapshot, host: Namespace) -> None:
+    """Bring sets, tables and their counters back to what the snapshot says."""
+    if snapshot.ipsets:
+        host.command(["ipset", "flush"])
+        host.command(["ipset", "-exist", "restore"], stdin=snapshot.ipsets.encode())
+    _restore(snapshot, host)
+
+
+def differences(snapshot: Snapshot, host: Namespace) -> list[str]:
+    """Lines that the programs print for the host or the copy alone."""
+    found = []
+    for family in _LEGACY:
+        if family in snapshot.xtables:
+            copied = host.command([f"{family}-save", "-c"])
+            found += _compare(family, _rules(snapshot.xtables[family]), _rules(copied))
+    if snapshot.ipsets:
+        copied = host.command(["ipset", "save"])
+        found += _compare("ipset", _elements(snapshot.ipsets), _elements(copied))
+    return found
+
+
+def _restore(snapshot: Snapshot, host: Namespace) -> None:
+    for family in _LEGACY:
+        if family in snapshot.xtables:
+            command = [*_LOCK, f"{family}-restore", "-c", "-w"]
+            host.command(command, stdin=snapshot.xtables[family].encode())
+
+
+def _compare(name: str, live: list[str], copied: list[str]) -> list[str]:
+    if live == copied:
+        return []
+    here, there = set(live), set(copied)
+    missing = [f"{name}: not in the copy: {line}" for line in live if line not in there]
+    surplus = [f"{name}: only in the copy: {line}" for line in copied if line not in here]
+    return missing + surplus or [f"{name}: the copy has its lines in another order"]
+
+
+def _rules(text: str) -> list[str]:
+    """The lines that say something, without the counters at their beginning or end."""
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return [
+        line.partition("] ")[2] if line.startswith("[") else line.rpartition(" [")[0] or line
+        for line in lines
+    ]
+
+
+def _elements(text: str) -> list[str]:
+    """Sorted (a hash has its own order in each copy), without the time that runs out."""
+    lines = []
+    for line in text.splitlines():
+        words = line.split()
+        if words[0] == "add" and "timeout" in words:
+            place = words.index("timeout")
+            del words[place : place + 2]
+        if words[0] == "create" and "initval" in words:
+            place = words.index("initval")
+            del words[place : place + 2]
+        lines.append(" ".join(words))
+    return sorted(lines)
