@@ -1,0 +1,178 @@
+"""Classes of addresses: a peer's networks, cut so that all addresses of a class meet one fate.
+
+In: networks and a snapshot. Out: the classes, which together hold the networks to the last
+address and never overlap; of each, one representative is tried and speaks for all. Whatever in
+the host can tell two addresses apart is asked (nftables, iptables, ipsets, routes, policy rules,
+neighbours), and two are in one class only if every answer is the same. Nothing is sampled.
+
+Where a rule computes on the address in a way that cannot be followed, the class says so in
+`doubts`, and what became of its representative proves nothing for the others. A class of up to
+256 such addresses is cut into single ones instead, of which each speaks for itself.
+
+What it cannot do: know a state that the kernel does not show, such as the tokens left of a limit,
+or the lists of xt_recent. Classes may be finer than fate, never coarser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from attrs import frozen
+
+from mxguard.model.network import Network
+from mxguard.model.ranges import Range, to_networks, union
+from mxguard.model.snapshot import Snapshot
+from mxguard.rehearsal import route_conditions, saved_rules
+from mxguard.rehearsal.expressions import Chain, Place, Ruleset, read_ruleset
+from mxguard.rehearsal.ipset_addresses import Ipsets, read_ipsets
+from mxguard.rehearsal.predicates import Items, Outcome, Piecework, Role, cut
+from mxguard.rehearsal.rule_conditions import View, conditions
+from mxguard.rehearsal.spans import Asker
+from mxguard.rehearsal.xt_blobs import SetUse, XtBlobs
+
+_SINGLES = 256
+_INET, _IPV4, _ARP, _NETDEV, _BRIDGE, _IPV6 = 1, 2, 3, 5, 7, 10
+_SENDING, _RECEIVING = frozenset({Role.SOURCE}), frozenset({Role.DESTINATION})
+_BOTH = _SENDING | _RECEIVING
+# Prerouting, input, forward, output, postrouting, and inet's ingress.
+_INET_HOOKS = (_BOTH, _SENDING, _BOTH, _RECEIVING, _BOTH, _BOTH)
+_NAT_HOOKS = (_SENDING, _SENDING, _SENDING, frozenset[Role](), _SENDING, _SENDING)
+_FAMILY_NAMES = {4: ("iptables-nft", "iptables-legacy"), 6: ("ip6tables-nft", "ip6tables-legacy")}
+
+
+@frozen
+class AddressClass:
+    """Addresses of one fate: one to try, and the networks that it speaks for, itself included.
+
+    `doubts` say what might tell the addresses apart all the same; where there are any, a verdict
+    holds for the representative alone.
+    """
+
+    representative: Network
+    members: tuple[Network, ...]
+    doubts: tuple[str, ...] = ()
+
+
+def classes(networks: Iterable[Network], snapshot: Snapshot) -> tuple[AddressClass, ...]:
+    """The classes of the networks' addresses on this host, IPv4 first, in address order.
+
+    Raises UndecidedError where the snapshot's messages are malformed.
+    """
+    by_family: dict[int, list[Range]] = {4: [], 6: []}
+    for network in networks:
+        by_family[network.family].append((network.first, network.last))
+    ruleset = read_ruleset(snapshot.nftables.messages)
+    ipsets = read_ipsets(snapshot.ipsets)
+    found: list[AddressClass] = []
+    for family, ranges in by_family.items():
+        if ranges:
+            asker = Asker(family, union(ranges), Items())
+            asked = _told_apart(_outcomes(snapshot, ruleset, ipsets, asker))
+            for piecework in cut(asked, asker.within):
+                found.extend(_classes_of(family, piecework))
+    return tuple(found)
+
+
+def _told_apart(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Outcomes that differ between the addresses at hand, each once."""
+    return list(
+        dict.fromkeys(
+            outcome
+            for outcome in outcomes
+            if any(
+                condition.predicate.pieces or condition.doubt
+                for group in outcome
+                for condition in group
+            )
+        )
+    )
+
+
+def _outcomes(
+    snapshot: Snapshot, ruleset: Ruleset, ipsets: Ipsets, asker: Asker
+) -> Iterator[Outcome]:
+    nft_name, legacy_name = _FAMILY_NAMES[asker.family]
+    saved = {name: saved_rules.read_rules(text) for name, text in snapshot.xtables.items()}
+    uses: Mapping[int, Sequence[SetUse]] = {
+        asker.family: saved_rules.set_uses(saved.get(nft_name, []))
+    }
+    yield from _nftables(ruleset, asker, XtBlobs(ipsets, uses))
+    yield from saved_rules.outcomes(saved.get(legacy_name, []), ipsets, asker)
+    yield from route_conditions.outcomes(snapshot, asker)
+
+
+def _nftables(ruleset: Ruleset, asker: Asker, xt: XtBlobs) -> Iterator[Outcome]:
+    for place, roles in _reached(ruleset).items():
+        for view in _views(place.family, roles, asker.family):
+            for rule in ruleset.rules.get(place, ()):
+                outcome = conditions(rule, view, asker, ruleset, xt)
+                if outcome is not None:
+                    yield outcome
+
+
+def _views(table_family: int, roles: frozenset[Role], family: int) -> Iterator[View]:
+    """The kinds of packets with the peer's address that a table's chains can meet."""
+    other = {4: _IPV6, 6: _IPV4}[family]
+    ordered = sorted(roles, key=lambda role: role.value)
+    if table_family not in (other, _ARP):
+        for role in ordered:
+            yield View(family, role)
+    if family == 4 and table_family in (_ARP, _NETDEV, _BRIDGE):
+        for role in ordered:
+            yield View(family, role, is_arp=True)
+
+
+def _reached(ruleset: Ruleset) -> dict[Place, frozenset[Role]]:
+    """The sides that the peer can be on in each chain: base chains, and where they jump to."""
+    roles = {
+        place: _base_roles(chain)
+        for place, chain in ruleset.chains.items()
+        if chain.hook is not None
+    }
+    waiting = [place for place, found in roles.items() if found]
+    while waiting:
+        place = waiting.pop()
+        for name in _jumps(ruleset, place):
+            target = Place(place.family, place.table, name)
+            before = roles.get(target, frozenset())
+            if roles[place] - before:
+                roles[target] = before | roles[place]
+                waiting.append(target)
+    return roles
+
+
+def _base_roles(chain: Chain) -> frozenset[Role]:
+    if chain.place.family == _ARP:
+        return _BOTH
+    if chain.place.family == _NETDEV or chain.hook is None or chain.hook >= len(_INET_HOOKS):
+        return _BOTH
+    # A nat chain sees the first packet of a connection alone, and that is the peer's.
+    return (_NAT_HOOKS if chain.type == "nat" else _INET_HOOKS)[chain.hook]
+
+
+def _jumps(ruleset: Ruleset, place: Place) -> set[str]:
+    found: set[str] = set()
+    for rule in ruleset.rules.get(place, ()):
+        for expression in rule.expressions:
+            if expression.name == "immediate":
+                target = expression.jump(2)
+                if target is not None:
+                    found.add(target)
+            elif expression.name == "lookup" and 3 in expression.attributes:
+                questioned = Place(place.family, place.table, expression.name_of(1))
+                found |= ruleset.sets[questioned].jumps()
+    return found
+
+
+def _classes_of(family: int, piecework: Piecework) -> Iterator[AddressClass]:
+    ranges, doubts = piecework.ranges, piecework.doubts
+    size = sum(last - first + 1 for first, last in ranges)
+    bits = 32 if family == 4 else 128
+    if doubts and size <= _SINGLES:
+        for first, last in ranges:
+            for address in range(first, last + 1):
+                single = Network(family, address, bits)
+                yield AddressClass(single, (single,))
+        return
+    representative = Network(family, ranges[0][0], bits)
+    yield AddressClass(representative, tuple(to_networks(family, ranges)), doubts)
