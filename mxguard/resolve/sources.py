@@ -52,7 +52,7 @@ class PinnedReader:
         return ()
 
     def statement(self, answers: Answers) -> Statement:
-        origin = (Step(SourceKind.PINNED, self.source.name),)
+        origin = (Step("pinned", self.source.name),)
         return Statement(tuple(SourcedNetwork(n, origin) for n in self.source.networks))
 
 
@@ -81,7 +81,7 @@ class HostReader:
         return address_questions(self.name)
 
     def statement(self, answers: Answers) -> Statement:
-        origin = (Step(SourceKind.HOST, self.name),)
+        origin = (Step("host", self.name),)
         networks = addresses_of(self.name, answers, origin)
         return Statement(tuple(networks), questions=tuple(self.wanted(answers)))
 
@@ -106,7 +106,7 @@ class MxReader:
 
     def statement(self, answers: Answers) -> Statement:
         answer = answers[Question(self.name, "MX")]
-        origin = (Step(SourceKind.MX, self.name),)
+        origin = (Step("mx", self.name),)
         networks: list[SourcedNetwork] = []
         problems: list[Problem] = []
         if answer.outcome is Outcome.ABSENT and answer.name_exists:

@@ -77,8 +77,12 @@ def evaluate(root: str, answers: Answers, records: Records, limit: int) -> Evalu
     """Evaluate the SPF record of `root`, a canonical name; `limit` is `limits.spf_lookups`."""
     evaluator = _Evaluator(root, answers, records, limit)
     result = evaluator.record(_Place((root,), (Step("spf", root),), _LONGEST_TTL), everyone())
+    networks = result.networks if result else []
+    if any(sourced.origin[-1].kind == Kind.ALL for sourced in networks):
+        detail = "its SPF record lets every address of the internet pass (all)"
+        evaluator.problems[Problem(ProblemKind.SPF_EVERYONE, root, detail)] = None
     return Evaluation(
-        tuple(result.networks) if result else (),
+        tuple(networks),
         tuple(evaluator.problems),
         tuple(evaluator.missing),
         has_record=result is not None,
@@ -164,8 +168,6 @@ class _Evaluator:
     def _all(self, term: Term, place: _Place, groups: list[Group]) -> _Result:
         if term.qualifier != "+":
             return _Result(passed=groups)
-        detail = "its SPF record lets every address of the internet pass (all)"
-        self._report(ProblemKind.SPF_EVERYONE, place.domain, detail, False)
         origin = (*place.origin, Step("all", place.domain))
         rest = [
             SourcedNetwork(network, origin, place.ttl)
@@ -197,7 +199,7 @@ class _Evaluator:
             if answer is None:
                 result.others.append(group)
             elif answer.outcome is Outcome.ABSENT:
-                result.others += self._count_void([group], place, term.text)
+                result.others += _void([group])
             elif answer.outcome is Outcome.FOUND:
                 found = _networks(answer, group, term, origin, place.ttl)
                 _add(result, self._addresses(found, term, place, [group]))
@@ -210,7 +212,7 @@ class _Evaluator:
         if answer.outcome is Outcome.FAILED:
             return _Result()
         if answer.outcome is Outcome.ABSENT:
-            return _Result(others=self._count_void(groups, place, term.text))
+            return _Result(others=_void(groups))
         if len(answer.exchanges) > MOST_EXCHANGES:
             self._permerror(place.domain, f"{printable(term.text)} leads to more than 10 MX hosts")
             return _Result()
@@ -252,19 +254,6 @@ class _Evaluator:
             detail = f"more than {self._limit} terms that look up, at {printable(text)}"
             self._permerror(place.domain, detail)
         return kept
-
-    def _count_void(self, groups: list[Group], place: _Place, text: str) -> list[Group]:
-        counted = [evolve(group, voids=group.voids + 1) for group in groups]
-        for group in counted:
-            if group.voids == MOST_VOIDS + 1:
-                self._report(
-                    ProblemKind.SPF_PERMERROR,
-                    place.domain,
-                    f"more than {MOST_VOIDS} void lookups for IPv{group.family} clients,"
-                    f" at {printable(text)}",
-                    False,
-                )
-        return counted
 
     def _addresses(
         self, found: list[SourcedNetwork], term: Term, place: _Place, groups: list[Group]
@@ -312,6 +301,10 @@ class _Evaluator:
 
 def _address_question(name: str, group: Group) -> Question:
     return Question(name, "A" if group.family == 4 else "AAAA")
+
+
+def _void(groups: list[Group]) -> list[Group]:
+    return [evolve(group, voids=group.voids + 1) for group in groups]
 
 
 def _sourced(term: Term, place: _Place) -> list[SourcedNetwork]:
