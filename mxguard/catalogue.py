@@ -34,7 +34,7 @@ from mxguard.model.peer import (
     SourceKind,
 )
 from mxguard.model.schema import Rule, list_of, section, unfit
-from mxguard.system.toml import read_toml
+from mxguard.system.toml import read_text, read_toml
 
 A = TypeVar("A", bound=AttrsInstance)
 T = TypeVar("T")
@@ -42,6 +42,7 @@ T = TypeVar("T")
 _MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?", re.ASCII)
 _PROVIDERS = "providers"
 _CHECKS = "checks"
+_STARTER = "starter.toml"
 
 
 class Catalogue:
@@ -76,10 +77,21 @@ class Catalogue:
         """Every check, in the order of their ids. Raises ConfigurationError as `providers` does."""
         return _all(self.check, self._listing(_CHECKS))
 
+    def starter(self) -> str:
+        """The text of the starter configuration. Raises ConfigurationError where there is none."""
+        for folder in self._folders:
+            if (folder / _STARTER).is_file():
+                return read_text(folder / _STARTER)
+        raise unfit(None, f"is in none of the rules folders: {self._shown_folders()}", key=_STARTER)
+
+    def _shown_folders(self) -> str:
+        return ", ".join(map(str, self._folders)) or "there is none"
+
     def _path(self, kind: str, name: str, noun: str) -> Path:
         listing = self._listing(kind)
         if name not in listing:
-            raise unfit(name, f"no such {noun}; {schema.near(name, listing)}", key=noun)
+            there_is = schema.near(name, listing) if listing else f"none in {self._shown_folders()}"
+            raise unfit(name, f"no such {noun}; {there_is}", key=noun)
         return listing[name]
 
     def _listing(self, kind: str) -> Mapping[str, Path]:

@@ -48,7 +48,9 @@ def near(word: str, known: Collection[str]) -> str:
     """What `word` was probably meant to be, as the end of a sentence; else what there is."""
     from difflib import get_close_matches  # costs 5 ms, and only faults need it
 
-    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    # A part of a name is closer to what was meant than difflib knows.
+    holding = [name for name in known if len(word) > 2 and word in name]
+    found = get_close_matches(word, known, n=1, cutoff=0.6) or holding[:1]
     return f"did you mean {found[0]}?" if found else f"there is: {', '.join(sorted(known))}"
 
 

@@ -13,13 +13,23 @@ def read_toml(path: Path) -> dict[str, object]:
 
     Raises ConfigurationError: not there, not readable, not UTF-8, or not TOML, with its line.
     """
+    text = read_text(path)
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _fault(path, f"is not TOML: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """A text file. Raises ConfigurationError: not there, not readable, or not UTF-8."""
+    try:
+        return path.read_bytes().decode()
     except OSError as error:
-        message = f"cannot be read: {error.strerror}"
+        raise _fault(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        message = f"is not UTF-8 (at line {line})"
-    except tomllib.TOMLDecodeError as error:
-        message = f"is not TOML: {error}"
-    raise ConfigurationError([Fault(str(path), "", None, message)])
+        raise _fault(path, f"is not UTF-8 (at line {line})") from error
+
+
+def _fault(path: Path, message: str) -> ConfigurationError:
+    return ConfigurationError([Fault(str(path), "", None, message)])
