@@ -51,6 +51,7 @@ _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
 _NLMSGERR_ATTR_MSG = 1
+_NFNL_BATCH_GENID = 1
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
 _BUFFER = 1 << 20
@@ -218,13 +219,17 @@ class NetlinkSocket:
                     waiting.remove(place)
         return outcomes
 
-    def batch(self, messages: Iterable[Message]) -> None:
+    def batch(self, messages: Iterable[Message], *, generation: int | None = None) -> None:
         """Send nf_tables messages as one transaction: all of them take effect, or none.
 
-        Raises NetlinkError with the first refusal; its `sequence` counts the messages from 1.
+        With `generation`, only if the ruleset is still of that generation. Raises NetlinkError with
+        the first refusal; its `sequence` counts the messages from 1, its `code` is ERESTART where
+        the ruleset has changed.
         """
-        begin = frame(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, nfgenmsg(0, NFNL_SUBSYS_NFTABLES), 0)
-        parts = [begin]
+        opening = nfgenmsg(0, NFNL_SUBSYS_NFTABLES)
+        if generation is not None:
+            opening += u32(_NFNL_BATCH_GENID, generation)
+        parts = [frame(NFNL_MSG_BATCH_BEGIN, NLM_F_REQUEST, opening, 0)]
         count = 0
         for count, message in enumerate(messages, 1):
             parts.append(frame(message.type, message.flags | NLM_F_REQUEST, message.payload, count))

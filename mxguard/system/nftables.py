@@ -1,4 +1,4 @@
-"""nf_tables over netlink: the kernel's names for messages, attributes and flags, and a few requests.
+"""nf_tables over netlink: the kernel's names for messages and attributes, and a few requests.
 
 Source: include/uapi/linux/netfilter/nf_tables.h. An enumeration here is one of the header's, with
 its prefix as the class name: NFTA_SET_ELEM_FLAGS is SetElement.FLAGS. Values are in network byte
@@ -284,5 +284,5 @@ def string(value: bytes) -> str:
 
 
 def elements_list(elements: Iterable[bytes]) -> bytes:
-    """NFTA_SET_ELEM_LIST_ELEMENTS of encoded elements; at most 64 KiB, the limit of an attribute."""
+    """NFTA_SET_ELEM_LIST_ELEMENTS of encoded elements: at most 64 KiB, as every attribute."""
     return netlink.nested(SetElementList.ELEMENTS, *elements)
