@@ -67,6 +67,7 @@ class NameServer:
         chase: bool = True,
         keep: bool = False,
     ) -> None:
+        """`keep` makes it quick: the answer to a query seen before is not built again."""
         self.asked: list[tuple[str, str]] = []
         self.sources: list[int] = []
         self.identities: list[int] = []
@@ -76,7 +77,7 @@ class NameServer:
         self._delay = delay
         self._validated = validated
         self._chase = chase
-        self._kept: dict[bytes, bytes] | None = {} if keep else None
+        self._kept: dict[bytes, tuple[tuple[str, str], bytes]] | None = {} if keep else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._udp, self._tcp = _sockets()
@@ -133,8 +134,9 @@ class NameServer:
 
     def _reply(self, wire: bytes, *, stream: bool) -> bytes | None:
         if self._kept is not None and not stream and wire[2:] in self._kept:
-            self.asked.append(("", ""))
-            return wire[:2] + self._kept[wire[2:]]
+            asked, answer = self._kept[wire[2:]]
+            self.asked.append(asked)
+            return wire[:2] + answer
         query = dns.message.from_wire(wire)
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
@@ -154,7 +156,7 @@ class NameServer:
             reply.flags |= dns.flags.TC
             answer = reply.to_wire()
         if self._kept is not None and not stream:
-            self._kept[wire[2:]] = answer[2:]
+            self._kept[wire[2:]] = (name, kind), answer[2:]
         return answer
 
     def _good(self, query: dns.message.Message) -> dns.message.Message:
