@@ -15,7 +15,7 @@ _SOCK_DIAG_BY_FAMILY = 20
 _TCP_LISTEN = 10
 _INET_DIAG_SKV6ONLY = 11
 _REQUEST = struct.Struct("=BBBxI48x")
-"""inet_diag_req_v2: family, protocol, extensions, states; the socket's identity is not asked for."""
+"""inet_diag_req_v2: family, protocol, extensions, states; any identity will do."""
 _PORT_OFFSET = 4
 _ADDRESS_OFFSET = 8
 _LINK_OFFSET = 40

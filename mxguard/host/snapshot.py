@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from attrs import define, field
@@ -37,33 +38,37 @@ def take_snapshot() -> Snapshot:
     reading = _Reading()
     with NetlinkSocket(NETLINK_ROUTE) as route:
         found_links = _settled(lambda: links.read_links(route))
-        addresses = reading.part("addresses", (), lambda: routing.read_addresses(route))
-        neighbours = reading.part("neighbours", (), lambda: routing.read_neighbours(route))
-        routes = reading.part("routes", (), lambda: routing.read_routes(route))
-        rules = reading.part("policy rules", (), lambda: routing.read_rules(route))
+        addresses = reading.part("addresses", lambda: routing.read_addresses(route))
+        neighbours = reading.part("neighbours", lambda: routing.read_neighbours(route))
+        routes = reading.part("routes", lambda: routing.read_routes(route))
+        rules = reading.part("policy rules", lambda: routing.read_rules(route))
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
-        nothing = NftRuleset(0, ())
-        firewall = reading.part("nftables", nothing, lambda: ruleset.read_ruleset(netfilter))
-        ipsets = reading.several("ipsets", "", lambda: xtables.read_ipsets(netfilter))
+        firewall = reading.part("nftables", lambda: ruleset.read_ruleset(netfilter))
+        firewall = firewall or NftRuleset(0, ())
+        ipsets = reading.part("ipsets", lambda: xtables.read_ipsets(netfilter))
+    saved = {
+        family: reading.part(f"{family} tables", partial(xtables.read_tables, family)) or ""
+        for family in xtables.families(firewall)
+    }
     with NetlinkSocket(NETLINK_SOCK_DIAG) as diag:
-        found = reading.part("listening sockets", (), lambda: listeners.read_listeners(diag))
-    saved = reading.several("iptables", {}, lambda: xtables.read_xtables(firewall))
+        found = reading.part("listening sockets", lambda: listeners.read_listeners(diag))
     names = [link.name for link in found_links]
+    values = reading.part("sysctls", lambda: sysctls.read_sysctls(names))
     system = os.uname()
     return Snapshot(
         host=system.nodename,
         kernel=system.release,
         taken=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         links=found_links,
-        addresses=addresses,
-        neighbours=neighbours,
-        routes=routes,
-        rules=rules,
-        sysctls=reading.part("sysctls", {}, lambda: sysctls.read_sysctls(names)),
+        addresses=addresses or (),
+        neighbours=neighbours or (),
+        routes=routes or (),
+        rules=rules or (),
+        sysctls=values or {},
         nftables=firewall,
-        xtables=saved,
-        ipsets=ipsets,
-        listeners=found,
+        xtables={family: text for family, text in saved.items() if text},
+        ipsets=ipsets or "",
+        listeners=found or (),
         unread=tuple(reading.unread + _programs(found_links)),
     )
 
@@ -74,18 +79,13 @@ class _Reading:
 
     unread: list[str] = field(factory=list)
 
-    def part(self, name: str, nothing: _T, read: Callable[[], _T]) -> _T:
+    def part(self, name: str, read: Callable[[], _T]) -> _T | None:
+        """What `read` gives; None, and a word in `unread`, where it cannot be read."""
         try:
             return _settled(read)
         except UndecidedError as error:
             self.unread.append(f"{name}: {_in_words(error)}")
-            return nothing
-
-    def several(self, name: str, nothing: _T, read: Callable[[], tuple[_T, list[str]]]) -> _T:
-        """For a reader that names its own unread parts beside what it could read."""
-        value, unread = self.part(name, (nothing, []), read)
-        self.unread += unread
-        return value
+            return None
 
 
 def _settled(read: Callable[[], _T]) -> _T:

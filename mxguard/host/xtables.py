@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from socket import AF_INET
 
-from mxguard.model.errors import ProgramError
 from mxguard.model.snapshot import NftRuleset
 from mxguard.system import commands, netlink, nftables
 from mxguard.system.netlink import NetlinkSocket
@@ -31,30 +30,25 @@ _IPSET_FLAG_LIST_SETNAME = 1 << 1
 _LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
 
 
-def read_xtables(ruleset: NftRuleset) -> tuple[dict[str, str], list[str]]:
-    """(program family to -save text, what could not be read).
+def families(ruleset: NftRuleset) -> list[str]:
+    """The keys of Snapshot.xtables: the program families that have tables on this host."""
+    return [*_nft_families(ruleset), *_legacy_families()]
 
-    The keys are Snapshot.xtables'. Counters are included (-c), so that the text restores them.
+
+def read_tables(family: str) -> str:
+    """What the family's -save program prints, with counters so that they can be restored.
+
+    Raises ProgramError.
     """
-    texts: dict[str, str] = {}
-    unread: list[str] = []
-    for family in (*_nft_families(ruleset), *_legacy_families()):
-        try:
-            texts[family] = commands.run([f"{family}-save", "-c"])
-        except ProgramError as error:
-            unread.append(f"{family} tables: {error}")
-    return texts, unread
+    return commands.run([f"{family}-save", "-c"])
 
 
-def read_ipsets(socket: NetlinkSocket) -> tuple[str, list[str]]:
-    """(what `ipset save` prints, what could not be read); `socket` is of NETLINK_NETFILTER."""
+def read_ipsets(socket: NetlinkSocket) -> str:
+    """What `ipset save` prints; `socket` is of NETLINK_NETFILTER. Raises ProgramError."""
     # Asking a kernel without ipset would load the module.
     if not Path("/sys/module/ip_set").exists() or not _has_ipsets(socket):
-        return "", []
-    try:
-        return commands.run(["ipset", "save"]), []
-    except ProgramError as error:
-        return "", [f"ipsets: {error}"]
+        return ""
+    return commands.run(["ipset", "save"])
 
 
 def _has_ipsets(socket: NetlinkSocket) -> bool:

@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from mxguard.model.snapshot import InterfaceAddress, Neighbour, PolicyRule, Route, Snapshot
+from mxguard.model.snapshot import InterfaceAddress, PolicyRule, Route, Snapshot
 from mxguard.rehearsal import links
 from mxguard.system import netlink, routing
 from mxguard.system.netlink import Message, NetlinkSocket, attribute

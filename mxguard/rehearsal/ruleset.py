@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from attrs import Factory, define
 
 from mxguard.model.snapshot import NftRuleset
+from mxguard.rehearsal.restate import restated
 from mxguard.system import netlink, nftables
 from mxguard.system.netlink import Message, NetlinkSocket, attribute
 from mxguard.system.nftables import NFGENMSG_SIZE, Chain, ChainFlag, Rule, Set, SetFlag, Type
@@ -25,16 +26,16 @@ from mxguard.system.nftables import NFGENMSG_SIZE, Chain, ChainFlag, Rule, Set, 
 _SET_COUNT, _SET_TYPE = 19, 20
 """NFTA_SET_TYPE and NFTA_SET_COUNT, since Linux 6.16: what the kernel chose and holds."""
 
-_OWN = {
+_OWN: dict[Type, set[int]] = {
     Type.NEWTABLE: {nftables.Table.USE, nftables.Table.HANDLE, nftables.Table.OWNER},
     Type.NEWCHAIN: {Chain.USE, Chain.HANDLE, Chain.ID},
     Type.NEWSET: {Set.HANDLE, Set.ID, _SET_COUNT, _SET_TYPE},
-    Type.NEWSETELEM: set[int](),
+    Type.NEWSETELEM: set(),
     Type.NEWOBJ: {nftables.Object.USE, nftables.Object.HANDLE},
     Type.NEWFLOWTABLE: {nftables.Flowtable.USE, nftables.Flowtable.HANDLE},
     Type.NEWRULE: {Rule.HANDLE, Rule.POSITION, Rule.ID},
 }
-"""By kind of message, the attributes that are the kernel's own and differ between two equal objects."""
+"""The attributes that are the kernel's own: they differ between two equal objects."""
 
 
 def load(ruleset: NftRuleset, socket: NetlinkSocket, *, flush: bool = False) -> None:
@@ -70,6 +71,7 @@ class _Parts:
     rules: dict[_Key, list[Message]] = Factory(lambda: defaultdict(list))
     bound_chains: dict[_Key, Message] = Factory(dict)
     bound_sets: dict[_Key, list[Message]] = Factory(dict)
+    meters: list[bytes] = Factory(list)
 
 
 _Key = tuple[int, bytes, bytes]
@@ -87,9 +89,14 @@ def _sort(ruleset: NftRuleset) -> _Parts:
             key = (family, fields[Set.TABLE], fields[Set.NAME])
             if _flags(fields, Set.FLAGS) & SetFlag.ANONYMOUS:
                 parts.bound_sets[key] = [request]
+                if not fields[Set.NAME].startswith(_NAMES):
+                    parts.meters.append(fields[Set.NAME])
             else:
                 parts.plain.append(request)
         elif kind == Type.NEWSETELEM:
+            # The last message of each dump is empty.
+            if message.payload.endswith(_NO_ELEMENTS):
+                continue
             key = (family, fields[1], fields[2])
             parts.bound_sets.get(key, parts.plain).append(_request(message))
         elif kind == Type.NEWCHAIN:
@@ -112,7 +119,7 @@ def _with_bound(rule: Message, parts: _Parts) -> Iterator[Message]:
     family = rule.payload[0]
     fields = _fields(Type.NEWRULE, rule.payload)
     table = fields[Rule.TABLE]
-    for name in _bound_names(fields.get(Rule.EXPRESSIONS, b"")):
+    for name in _bound_names(fields.get(Rule.EXPRESSIONS, b""), parts.meters):
         key = (family, table, name)
         if key in parts.bound_sets:
             requests = parts.bound_sets.pop(key)
@@ -131,12 +138,17 @@ def _bound_chain(key: _Key, parts: _Parts) -> Iterator[Message]:
             yield from _with_bound(rule, parts)
 
 
-_NAMES = (b"__set", b"__map", b"__chain")
-"""How the kernel names what is bound to a rule; an administrator's names may start so too."""
+_NAMES = (b"__set", b"__map", b"__objmap", b"__chain")
+"""How nft names what is bound to a rule, a meter aside; an administrator's names may start so."""
+_SET_NAME = 1
+"""NFTA_LOOKUP_SET and NFTA_DYNSET_SET_NAME."""
 
 
-def _bound_names(expressions: bytes) -> Iterator[bytes]:
-    """Every string in a rule's expressions that may name an anonymous set or chain, with its NUL."""
+def _bound_names(expressions: bytes, meters: Iterable[bytes] = ()) -> Iterator[bytes]:
+    """Every string in it that may name an anonymous set or chain, with its NUL."""
+    for name in meters:
+        if attribute(_SET_NAME, name) in expressions:
+            yield name
     for prefix in _NAMES:
         start = expressions.find(prefix)
         while start >= 0:
@@ -172,14 +184,14 @@ def stripped(message: Message) -> bytes:
     return b"".join(kept)
 
 
-_NESTED = {
+_NESTED: dict[Type, set[int]] = {
     Type.NEWCHAIN: {Chain.HOOK, Chain.COUNTERS},
     Type.NEWRULE: {Rule.EXPRESSIONS, Rule.COMPAT},
     Type.NEWSET: {Set.DESC, Set.EXPR, Set.EXPRESSIONS},
     Type.NEWSETELEM: {nftables.SetElementList.ELEMENTS},
     Type.NEWOBJ: {nftables.Object.DATA},
     Type.NEWFLOWTABLE: {nftables.Flowtable.HOOK},
-    Type.NEWTABLE: set[int](),
+    Type.NEWTABLE: set(),
 }
 
 
@@ -188,10 +200,9 @@ def _attribute(kind: Type, number: int, value: bytes) -> bytes:
 
 
 def _request(message: Message, extra: bytes = b"") -> Message:
-    flags = netlink.NLM_F_CREATE
-    if message.type & 0xFF == Type.NEWRULE:
-        flags |= netlink.NLM_F_APPEND
-    return Message(message.type, flags, stripped(message) + extra)
+    kind = Type(message.type & 0xFF)
+    flags = netlink.NLM_F_CREATE | (netlink.NLM_F_APPEND if kind == Type.NEWRULE else 0)
+    return Message(message.type, flags, restated(kind, stripped(message)) + extra)
 
 
 def _fields(kind: Type, payload: bytes) -> dict[int, bytes]:
@@ -209,6 +220,9 @@ def _fields(kind: Type, payload: bytes) -> dict[int, bytes]:
 def _flags(fields: dict[int, bytes], number: int) -> int:
     value = fields.get(number)
     return struct.unpack("!I", value)[0] if value else 0
+
+
+_NO_ELEMENTS = attribute(nftables.SetElementList.ELEMENTS | netlink.NLA_F_NESTED, b"")
 
 
 def live_handles(

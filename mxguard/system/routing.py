@@ -1,7 +1,7 @@
-"""rtnetlink and sock_diag: the kernel's names for messages, attributes and flags, and their headers.
+"""rtnetlink: the kernel's names for messages, attributes and flags, their headers, and dumps.
 
-Source: include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h, neighbour.h, fib_rules.h,
-inet_diag.h. An enumeration here is one of the header's, with its prefix as the class name:
+Source: include/uapi/linux/rtnetlink.h, if_link.h, if_addr.h, neighbour.h and
+fib_rules.h. An enumeration here is one of the header's, with its prefix as the class name:
 IFLA_MTU is LinkAttribute.MTU. Everything is in the host's byte order, addresses aside.
 """
 
