@@ -98,11 +98,7 @@ class _Transaction:
         for change in self._changes:
             _check_signal(self._pending)
             _check_unchanged(change)
-            if change.before is not None:
-                files.keep(change.path)
-            if change.after is not None:
-                name = files.staged_path(change.path)
-                files.stage(change.path, change.after, mode=change.mode, name=name)
+            _stage_change(change)
         self._sync()
 
     def _verify(self) -> None:
@@ -158,6 +154,17 @@ def _candidates(target: TargetPlan) -> dict[Path, Path]:
         file.path: files.staged_path(file.path) if file.path in changed else file.path
         for file in target.files
     }
+
+
+def _stage_change(change: FileChange) -> None:
+    try:
+        if change.before is not None:
+            files.keep(change.path)
+        if change.after is not None:
+            name = files.staged_path(change.path)
+            files.stage(change.path, change.after, mode=change.mode, name=name)
+    except OSError as error:
+        raise InstallError(f"{change.path}: {error.strerror}") from error
 
 
 def _check_unchanged(change: FileChange) -> None:

@@ -40,8 +40,8 @@ def undo(journal: Journal, targets: Mapping[str, Target]) -> tuple[str, ...]:
 def clean(journal: Journal) -> None:
     """Remove what an install that is done leaves beside its files. Raises OSError."""
     for entry in journal.files:
-        files.staged_path(entry.path).unlink(missing_ok=True)
-        files.backup_path(entry.path).unlink(missing_ok=True)
+        files.remove(files.staged_path(entry.path))
+        files.remove(files.backup_path(entry.path))
     for folder in _folders_of(journal):
         files.sync_folder(folder)
 
@@ -54,14 +54,14 @@ def _attempt(restore: Callable[[FileEntry], None], entry: FileEntry) -> Iterable
 
 
 def _discard(entry: FileEntry) -> None:
-    files.staged_path(entry.path).unlink(missing_ok=True)
-    files.backup_path(entry.path).unlink(missing_ok=True)
+    files.remove(files.staged_path(entry.path))
+    files.remove(files.backup_path(entry.path))
 
 
 def _restore(entry: FileEntry) -> None:
     if not files.put_back(entry.path):
         _restore_without_backup(entry)
-    files.staged_path(entry.path).unlink(missing_ok=True)
+    files.remove(files.staged_path(entry.path))
 
 
 def _restore_without_backup(entry: FileEntry) -> None:

@@ -139,10 +139,22 @@ def keep(path: Path) -> Path:
     try:
         os.link(path, backup, follow_symlinks=False)
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            words = "is a mount point of its own, and cannot be replaced"
+            raise OSError(error.errno, words, str(path)) from error
         if error.errno not in _NO_HARD_LINKS:
             raise
         stage(path, path.read_bytes(), name=backup)
     return backup
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may not be there. Raises OSError.
+
+    On a read-only disk `unlink` fails even for a name that does not exist, hence the look first.
+    """
+    if os.path.lexists(path):
+        path.unlink(missing_ok=True)
 
 
 def put_back(path: Path) -> bool:
