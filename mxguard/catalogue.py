@@ -39,7 +39,7 @@ from mxguard.system.toml import read_text, read_toml
 A = TypeVar("A", bound=AttrsInstance)
 T = TypeVar("T")
 
-_MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?", re.ASCII)
+_MONTH = r"20[0-9]{2}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?"
 _PROVIDERS = "providers"
 _CHECKS = "checks"
 _STARTER = "starter.toml"
@@ -260,7 +260,7 @@ def _named_like(path: Path) -> Rule[str]:
 
 
 def _month(value: object) -> str:
-    if not _MONTH.fullmatch(schema.text(value)):
+    if not re.fullmatch(_MONTH, schema.text(value)):
         raise unfit(value, "must be a year and month, and a day if it is known: 2026-11")
     return str(value)
 

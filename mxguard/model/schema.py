@@ -23,7 +23,7 @@ A = TypeVar("A", bound=AttrsInstance)
 E = TypeVar("E", bound=StrEnum)
 Rule = Callable[[object], T]
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_BARE_KEY = r"[A-Za-z0-9_-]+"
 _TYPE_NAMES = {
     bool: "a boolean",
     int: "an integer",
@@ -200,7 +200,7 @@ def read_table(
 def _unknown_keys(value: Mapping[str, object], rules: Mapping[str, object]) -> Iterator[Fault]:
     for key in value:
         if key not in rules:
-            shown = key if _BARE_KEY.fullmatch(key) else repr(key)
+            shown = key if re.fullmatch(_BARE_KEY, key) else repr(key)
             yield Fault("", shown, value[key], f"no such key; {near(key, rules.keys())}")
 
 

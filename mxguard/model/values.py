@@ -17,11 +17,12 @@ from mxguard.model.names import is_host_name, is_peer_name
 from mxguard.model.network import Network, NetworkError, parse_address, parse_network
 from mxguard.model.schema import Rule, integer, text, unfit
 
-_PATH = re.compile(r"(/[A-Za-z0-9._+@~-]+)+", re.ASCII)
-_LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-_CHECK_ID = re.compile(r"MXG[0-9]{3}", re.ASCII)
-_WEB_PAGE = re.compile(r"https?://[!-~]+", re.ASCII)
-_INTERFACE = re.compile(r"[!-~]{1,15}", re.ASCII)
+# Text, not compiled patterns: re compiles each when it is first used, and most runs use few.
+_PATH = r"(/[A-Za-z0-9._+@~-]+)+"
+_LOCAL_PART = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+_CHECK_ID = r"MXG[0-9]{3}"
+_WEB_PAGE = r"https?://[!-~]+"
+_INTERFACE = r"[!-~]{1,15}"
 _NOT_IN_INTERFACE = set("/:\"'`{};#\\")
 
 port = integer(1, 65535, "a port number")
@@ -40,7 +41,7 @@ def peer_name(value: object) -> str:
 
 def check_id(value: object) -> str:
     """The id of a check."""
-    if not _CHECK_ID.fullmatch(text(value)):
+    if not re.fullmatch(_CHECK_ID, text(value)):
         raise unfit(value, "must be the id of a check: MXG and three digits")
     return str(value)
 
@@ -117,7 +118,7 @@ def endpoint(value: object) -> Endpoint:
 def interface_name(value: object) -> str:
     """A network interface's name, as the kernel allows it (dev_valid_name), less what quotes."""
     name = text(value)
-    if not _INTERFACE.fullmatch(name) or name in (".", "..") or _NOT_IN_INTERFACE & set(name):
+    if not re.fullmatch(_INTERFACE, name) or name in (".", "..") or _NOT_IN_INTERFACE & set(name):
         raise unfit(value, "is not the name of a network interface")
     return name
 
@@ -128,7 +129,7 @@ def absolute_path(value: object) -> Path:
     if not path.startswith("/"):
         raise unfit(value, "must be an absolute path")
     path = path.rstrip("/")
-    if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+    if not re.fullmatch(_PATH, path) or {".", ".."} & set(path.split("/")):
         raise unfit(
             value, "must be a path of letters, digits and ._+@~- in each part, without . and .."
         )
@@ -137,7 +138,7 @@ def absolute_path(value: object) -> Path:
 
 def web_page(value: object) -> str:
     """The address of a page, as a person opens it."""
-    if not _WEB_PAGE.fullmatch(text(value)):
+    if not re.fullmatch(_WEB_PAGE, text(value)):
         raise unfit(value, "is not the address of a web page (https://…)")
     return str(value)
 
@@ -145,7 +146,12 @@ def web_page(value: object) -> str:
 def mail_address(value: object) -> str:
     """A mail address as RCPT takes it: a dot-string, an at sign, a domain (RFC 5321 4.1.2)."""
     local, at, domain = text(value).rpartition("@")
-    if not at or not _LOCAL_PART.fullmatch(local) or len(local) > 64 or not is_host_name(domain):
+    if (
+        not at
+        or not re.fullmatch(_LOCAL_PART, local)
+        or len(local) > 64
+        or not is_host_name(domain)
+    ):
         raise unfit(value, "is not a mail address")
     return str(value)
 
