@@ -1,0 +1,210 @@
+"""The mail server as values: its configuration as read, and what became of the dialogues with it.
+
+A dialogue never gets as far as DATA: what is known at the end is whether the server would have
+taken the message's envelope.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from attrs import Factory, field, frozen
+
+from mxguard.model.network import Network
+
+
+@frozen
+class MasterService:
+    """One service of master.cf (master(5)). `key` is what postconf -P calls it: "smtp/inet".
+
+    `overrides` are its -o settings, expanded as far as they can be. `line` is the whole logical
+    line, options and all. `limit` is the process limit; 0 is none.
+    """
+
+    name: str
+    type: str
+    chroot: bool
+    limit: int
+    command: str
+    line: str
+    overrides: Mapping[str, str] = field(default=Factory(dict))
+
+    @property
+    def key(self) -> str:
+        return f"{self.name}/{self.type}"
+
+    @property
+    def program(self) -> str:
+        """The program's name without its arguments: "smtpd"."""
+        return self.command.split(maxsplit=1)[0]
+
+
+@frozen
+class PostfixConfiguration:
+    """One Postfix instance as postconf shows it. `parameters` have their $names expanded."""
+
+    directory: Path
+    version: str
+    parameters: Mapping[str, str]
+    services: tuple[MasterService, ...]
+
+    def value(self, parameter: str, service: MasterService | None = None) -> str:
+        """A parameter as `service` sees it; "" where this Postfix does not know it."""
+        if service is not None and parameter in service.overrides:
+            return service.overrides[parameter]
+        return self.parameters.get(parameter, "")
+
+    @property
+    def queue(self) -> Path:
+        return Path(self.parameters["queue_directory"])
+
+    @property
+    def data(self) -> Path:
+        return Path(self.parameters["data_directory"])
+
+    def service(self, key: str) -> MasterService | None:
+        """The service that postconf -P would call `key`."""
+        return next((service for service in self.services if service.key == key), None)
+
+
+class Dialogue(StrEnum):
+    """What was tried.
+
+    `test-connection`: greeting and QUIT. `silent-close`: connect and close after the greeting.
+    `recipient`: EHLO, MAIL, RCPT, once more after a deferral. `burst`: many connections at once,
+    then as many in quick succession. `backlog`: many transactions in few connections.
+    """
+
+    TEST_CONNECTION = "test-connection"
+    SILENT_CLOSE = "silent-close"
+    RECIPIENT = "recipient"
+    BURST = "burst"
+    BACKLOG = "backlog"
+
+
+class SmtpVerdict(StrEnum):
+    """What the mail server made of a dialogue.
+
+    `accepted`: every reply was positive, at the latest at the second visit. `deferred`: 4yz, also
+    at the second. `rejected`: 5yz. `disconnected`: no connection, or one that ended without a
+    reply. `throttled`: some of many got through. `undecided`: it cannot be said; see `reason`.
+    """
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    DISCONNECTED = "disconnected"
+    THROTTLED = "throttled"
+    UNDECIDED = "undecided"
+
+
+class Stage(StrEnum):
+    """How far a dialogue came: the step whose reply decided it."""
+
+    CONNECT = "connect"
+    GREETING = "greeting"
+    HELO = "helo"
+    MAIL = "mail"
+    RCPT = "rcpt"
+
+
+@frozen
+class MailStop:
+    """The one thing in the mail server's configuration that stopped a dialogue.
+
+    `service` is the master.cf service whose setting it is. `restriction` is the element of a
+    restriction list, `table` the lookup table that answered, `line` its line number in the text
+    form, `entry` that line. `tried` says how it was established.
+    """
+
+    parameter: str
+    service: str = ""
+    restriction: str = ""
+    table: str = ""
+    line: int | None = None
+    entry: str = ""
+    tried: str = ""
+
+    @property
+    def text(self) -> str:
+        """All of it in one line, as the audit prints it."""
+        parts = [self.restriction or self.parameter]
+        if self.table and self.table not in self.restriction:
+            parts.append(self.table)
+        if self.line is not None:
+            parts.append(f"line {self.line}")
+        if self.entry:
+            parts.append(self.entry)
+        return ": ".join(parts)
+
+
+@frozen
+class SmtpAttempt:
+    """One dialogue from one address. `code` is None and `text` empty where nothing was said.
+
+    `delivered` of `attempted` connections (burst) or transactions (backlog) were taken; `visits`
+    is how often it was tried. `log` are the lines that the mail server wrote about it, as syslog
+    would have written them. `seconds` is how long the server took to greet.
+    """
+
+    peer: str
+    source: Network
+    destination: Network
+    port: int
+    helo: str
+    dialogue: Dialogue
+    tls: bool
+    verdict: SmtpVerdict
+    stage: Stage
+    code: int | None
+    text: str
+    stopped_by: MailStop | None = None
+    reason: str = ""
+    delivered: int = 0
+    attempted: int = 1
+    visits: int = 1
+    log: tuple[str, ...] = ()
+    seconds: float | None = None
+
+
+@frozen
+class MailPeer:
+    """Who is to try what: one source address of a peer against one port of the host.
+
+    `link` is the index of the host's interface where it arrives; None leaves it to the routes.
+    """
+
+    peer: str
+    source: Network
+    destination: Network
+    port: int
+    helo: tuple[str, ...]
+    link: int | None = None
+
+
+@frozen
+class MailSettings:
+    """How to try. Times in seconds; `transactions` is a backlog's, over two connections.
+
+    `deadline` ends one dialogue. `with_services` asks policy services and milters that may write;
+    without it a dialogue that needs one is undecided.
+    """
+
+    recipient: str
+    sender: str = ""
+    connections: int = 20
+    transactions: int = 60
+    deadline: float = 20.0
+    with_services: bool = False
+    causes: bool = True
+
+
+@frozen
+class MailRehearsal:
+    """All dialogues, in the order of the peers; `reasons` is what could not be decided, and why."""
+
+    smtp: tuple[SmtpAttempt, ...]
+    reasons: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()

@@ -1,0 +1,269 @@
+"""What stopped a dialogue, found by trying: the same dialogue without each suspect.
+
+In a bare namespace, away from the firewall, an instance runs variants of the service that stopped a
+peer, each without one suspect. The first whose absence changes what the peer is told is it; in a
+list, the shortest beginning that still stops the peer ends with the element that does. Tables are
+asked with postmap(1). What cannot be reproduced there gets no cause rather than a guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+from attrs import evolve
+
+from mxguard.model.mailserver import (
+    MailSettings,
+    MailStop,
+    MasterService,
+    PostfixConfiguration,
+    SmtpAttempt,
+    SmtpVerdict,
+    Stage,
+)
+from mxguard.model.network import Network
+from mxguard.rehearsal.mailserver.dialogue import Outcome
+from mxguard.rehearsal.mailserver.ground import open_bench
+from mxguard.rehearsal.mailserver.restrictions import access_table, split_list, table_of
+from mxguard.rehearsal.mailserver.rounds import Round, Speaker, perform
+from mxguard.rehearsal.mailserver.suspects import (
+    NEUTRAL_LISTS,
+    Suspect,
+    suspects,
+)
+from mxguard.rehearsal.mailserver.tables import access_keys, ask_table
+from mxguard.rehearsal.mailserver.theatre import Theatre
+from mxguard.rehearsal.mailserver.variants import (
+    FIRST_PORT,
+    Variant,
+    front_service,
+    master_lines,
+    service_behind,
+)
+
+_AT_ONCE = 6
+
+Seen = tuple[SmtpVerdict, Stage, int | None, str]
+"""What a peer is told: two dialogues that end alike have the same."""
+
+
+class CauseFinder:
+    """Finds causes for one configuration; a context manager that holds the bare namespace."""
+
+    def __init__(
+        self,
+        configuration: PostfixConfiguration,
+        own: Sequence[tuple[Network, int]],
+        settings: MailSettings,
+    ) -> None:
+        self.configuration = configuration
+        self.settings = settings
+        self._own = tuple(own)
+        self._stack = contextlib.ExitStack()
+        self._theatre: Theatre | None = None
+        self._known: dict[tuple[object, ...], MailStop | None] = {}
+
+    def __enter__(self) -> CauseFinder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def find(self, speaker: Speaker, attempt: SmtpAttempt) -> MailStop | None:
+        """What stopped an attempt that was not accepted; None where trying does not tell."""
+        configuration = self.configuration
+        front = front_service(configuration, attempt.destination, attempt.port)
+        if front is None:
+            return MailStop("master.cf", restriction=f"no service answers port {attempt.port}")
+        if attempt.stage is Stage.CONNECT:
+            return self._no_listener(front)
+        many = attempt.verdict is SmtpVerdict.THROTTLED
+        key = (
+            attempt.source,
+            attempt.port,
+            attempt.helo,
+            _seen(attempt),
+            many and attempt.dialogue,
+        )
+        if key not in self._known:
+            step = Round(attempt.dialogue, attempt.tls)
+            self._known[key] = _Search(self, speaker, step, attempt, front).run()
+        return self._known[key]
+
+    def outcomes(
+        self,
+        speaker: Speaker,
+        step: Round,
+        front: MasterService,
+        variants: Sequence[Variant],
+    ) -> list[Outcome]:
+        """What the dialogue comes to with each variant, all in one instance."""
+        theatre = self._on_bench()
+        behind = service_behind(self.configuration, front)
+        lines = [
+            line
+            for number, variant in enumerate(variants)
+            for line in master_lines(front, behind, variant, number)
+        ]
+        # A variant that counts needs the machine for itself.
+        at_once = 1 if step.is_alone else _AT_ONCE
+        with theatre.open(lines):
+            with ThreadPoolExecutor(at_once) as pool:
+                return list(
+                    pool.map(
+                        lambda port: perform(theatre, speaker, step, self.settings, port),
+                        range(FIRST_PORT, FIRST_PORT + len(variants)),
+                    )
+                )
+
+    def _on_bench(self) -> Theatre:
+        if self._theatre is None:
+            ground = self._stack.enter_context(open_bench(self._own))
+            theatre = Theatre(self.configuration, ground, with_services=self.settings.with_services)
+            self._theatre = self._stack.enter_context(theatre)
+        return self._theatre
+
+    def _no_listener(self, front: MasterService) -> MailStop | None:
+        interfaces = self.configuration.value("inet_interfaces", front)
+        if interfaces == "all" and not front.name.rpartition(":")[0]:
+            return None
+        return MailStop(
+            "inet_interfaces",
+            service=front.key,
+            restriction=f"{front.name} listens on {front.name.rpartition(':')[0] or interfaces}",
+        )
+
+
+class _Search:
+    """The search for what stopped one dialogue."""
+
+    def __init__(
+        self,
+        finder: CauseFinder,
+        speaker: Speaker,
+        step: Round,
+        attempt: SmtpAttempt,
+        front: MasterService,
+    ) -> None:
+        self._finder = finder
+        self._configuration = finder.configuration
+        self._speaker = speaker
+        self._step = step
+        self._attempt = attempt
+        self._front = front
+        self._behind = service_behind(self._configuration, front)
+
+    def run(self) -> MailStop | None:
+        found = suspects(
+            self._configuration,
+            self._front,
+            self._behind,
+            only_limits=self._attempt.verdict is SmtpVerdict.THROTTLED,
+        )
+        outcomes = self._try([{}, *({item.parameter: item.neutral} for item in found)], found)
+        wanted = _seen(outcomes[0])
+        if wanted != _seen(self._attempt):
+            return None
+        for suspect, outcome in zip(found, outcomes[1:], strict=True):
+            if _seen(outcome) != wanted:
+                return self._refine(suspect, wanted)
+        return self._only_one(found, wanted)
+
+    def _only_one(self, found: Sequence[Suspect], wanted: Seen) -> MailStop | None:
+        """Several lists would each stop the peer: the first that does so without the others."""
+        lists = [item for item in found if item.parameter in NEUTRAL_LISTS]
+        trials = [
+            {other.parameter: other.neutral for other in lists if other is not item}
+            for item in lists
+        ]
+        outcomes = self._try(trials, lists)
+        for suspect, outcome in zip(lists, outcomes, strict=True):
+            if _seen(outcome) == wanted:
+                return self._refine(suspect, wanted)
+        return None
+
+    def _refine(self, suspect: Suspect, wanted: Seen) -> MailStop:
+        value = self._configuration.value(suspect.parameter, suspect.service)
+        stop = MailStop(
+            suspect.parameter,
+            service=suspect.service.key,
+            restriction=f"{suspect.parameter} = {value}",
+            tried=f"without it the dialogue is not answered {wanted[2]} {wanted[3]}".rstrip(),
+        )
+        if not suspect.is_list:
+            return stop
+        elements = split_list(value)
+        trials = [
+            {suspect.parameter: _beginning(suspect.parameter, elements[:count])}
+            for count in range(len(elements) + 1)
+        ]
+        outcomes = self._try(trials, [suspect] * len(trials))
+        for count, outcome in enumerate(outcomes):
+            if count and _seen(outcome) == wanted:
+                return self._name_table(evolve(stop, restriction=elements[count - 1]))
+        return stop
+
+    def _name_table(self, stop: MailStop) -> MailStop:
+        access = access_table(stop.restriction)
+        table = access[1] if access is not None else table_of(stop.restriction)
+        if table is None:
+            return stop
+        attempt = self._attempt
+        keys = access_keys(
+            access[0] if access is not None else "client",
+            attempt.source.address,
+            _client_name(attempt),
+            attempt.helo,
+            self._finder.settings.sender,
+            self._finder.settings.recipient,
+        )
+        answer = ask_table(table, keys, self._configuration.directory)
+        if answer is None:
+            return evolve(stop, table=table)
+        return evolve(
+            stop,
+            table=table,
+            line=answer.line,
+            entry=answer.entry or f"{answer.key} {answer.result}",
+        )
+
+    def _try(self, trials: Sequence[Mapping[str, str]], found: Sequence[Suspect]) -> list[Outcome]:
+        """The outcomes with settings; those of smtpd parameters go behind a postscreen."""
+        behind = self._behind
+        variants = [
+            Variant(behind=trial)
+            if behind is not None and not any(name.startswith("postscreen_") for name in trial)
+            else Variant(front=trial)
+            for trial in trials
+        ]
+        return self._finder.outcomes(self._speaker, self._step, self._front, variants)
+
+
+def _beginning(parameter: str, elements: Sequence[str]) -> str:
+    value = ", ".join(elements)
+    if NEUTRAL_LISTS.get(parameter):
+        neutral = NEUTRAL_LISTS[parameter]
+        return f"{value}, {neutral}" if value else neutral
+    return value
+
+
+def _seen(ended: Outcome | SmtpAttempt) -> Seen:
+    return ended.verdict, ended.stage, ended.code, ended.text
+
+
+def _client_name(attempt: SmtpAttempt) -> str:
+    pattern = re.compile(rf"connect from (\S+)\[{re.escape(attempt.source.address)}\]")
+    for line in attempt.log:
+        match = pattern.search(line)
+        if match is not None:
+            return match[1]
+    return "unknown"

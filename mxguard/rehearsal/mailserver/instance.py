@@ -1,0 +1,225 @@
+"""A Postfix of our own: the host's binaries on the host's configuration, able to do nothing.
+
+In: the configuration, where it is to stand, and what stands in for services. Out: a running
+`Instance` that answers dialogues; its log is read from our own sockets. It has a mount namespace
+(see mounts.py) and a process namespace, so that all of it is gone when it is closed or when this
+process dies, however it dies.
+
+Only what a dialogue needs is started: nothing that could deliver, bounce, send or queue. Raises
+UndecidedError with what Postfix said where it does not start. Needs root, and a caller whose main
+thread outlives the instance (PR_SET_PDEATHSIG, prctl(2)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from mxguard.model.errors import UndecidedError
+from mxguard.model.mailserver import MasterService, PostfixConfiguration
+from mxguard.rehearsal.mailserver.maillog import MailLog
+from mxguard.rehearsal.mailserver.mounts import Covers, cover
+from mxguard.system.commands import SEARCH_PATH
+from mxguard.system.namespaces import Namespace
+
+_CLONE_NEWPID = 0x20000000
+_CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1
+_START = 10.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+ANSWERING = frozenset({"smtpd", "postscreen"})
+"""Programs that speak SMTP with clients."""
+_HELPING = frozenset(
+    {
+        "anvil",
+        "cleanup",
+        "dnsblog",
+        "proxymap",
+        "tlsmgr",
+        "tlsproxy",
+        "trivial-rewrite",
+        "verify",
+    }
+)
+_HARMLESS_DELEGATES = ("policyd-spf", "postfix-policyd-spf")
+
+
+def needed_services(
+    configuration: PostfixConfiguration, *, with_services: bool
+) -> tuple[MasterService, ...]:
+    """The services of master.cf that a dialogue can need.
+
+    A policy delegate that master spawns is run only where it is known to write nothing
+    (policyd-spf), or `with_services` is set.
+    """
+    return tuple(
+        service
+        for service in configuration.services
+        if (service.program in ANSWERING and service.type in ("inet", "pass"))
+        or service.program in _HELPING
+        or (service.program == "spawn" and (with_services or is_harmless_delegate(service)))
+    )
+
+
+def master_line(service: MasterService) -> str:
+    """The service's line in the instance's master.cf.
+
+    smtpd(8) and cleanup(8) take tokens that only a queue manager hands back (`in_flow_delay`):
+    with none, and nothing to queue, the wait for them would be an artefact.
+    """
+    return f"{service.line} -o in_flow_delay=0" if service.program != "spawn" else service.line
+
+
+def is_harmless_delegate(service: MasterService) -> bool:
+    """Whether a spawned service is known to answer without remembering what it was asked."""
+    return any(
+        os.path.basename(word.partition("argv=")[2] or word).startswith(_HARMLESS_DELEGATES)
+        for word in service.line.split()
+    )
+
+
+class Instance:
+    """One running Postfix; a context manager. `log` holds what it wrote since it started."""
+
+    def __init__(
+        self,
+        configuration: PostfixConfiguration,
+        namespace: Namespace,
+        services: Iterable[str],
+        *,
+        files: Mapping[Path, bytes] | None = None,
+        sockets: Mapping[Path, socket.socket] | None = None,
+    ) -> None:
+        """`services` are the lines of its master.cf; `files` and `sockets` are as in `Covers`."""
+        self._configuration = configuration
+        self._namespace = namespace
+        self._services = tuple(services)
+        self._files = dict(files or {})
+        self._sockets = dict(sockets or {})
+        self._guard = 0
+        self.log = MailLog()
+
+    def __enter__(self) -> Instance:
+        self.log.__enter__()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._guard:
+            # With process 1 of a process namespace the kernel ends all others of it, and the guard
+            # then sees it end: when waitpid returns, nothing is left.
+            for process in _children(self._guard) or (self._guard,):
+                os.kill(process, signal.SIGKILL)
+            os.waitpid(self._guard, 0)
+            self._guard = 0
+        self.log.__exit__(kind, error, trace)
+
+    def _start(self) -> None:
+        reader, writer = os.pipe()
+        self._guard = os.fork()
+        if self._guard == 0:
+            os.close(reader)
+            self._become_guard(writer)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            failure = pipe.read().decode(errors="replace")
+        if failure:
+            raise UndecidedError(f"the rehearsal's Postfix could not be started: {failure}")
+        self._await_start()
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + _START
+        while not self.log.wait(lambda line: "daemon started" in line.text, 0, 0.05):
+            if time.monotonic() > deadline or _has_ended(self._guard):
+                said = "; ".join(line.text for line in self.log.lines()) or "(it logged nothing)"
+                raise UndecidedError(f"the rehearsal's Postfix did not start: {said}")
+
+    def _become_guard(self, writer: int) -> None:
+        """The child's life: build the namespaces, start master as process 1 in them, wait.
+
+        Never returns. What fails goes to `writer`, which closes when master is executed.
+        """
+        try:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if _libc.setns(self._namespace.fd, _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            cover(self._covers(), self._reserved())
+            if _libc.unshare(_CLONE_NEWPID):
+                raise OSError(ctypes.get_errno(), "unshare")
+            if os.fork() == 0:
+                _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                self._become_master()
+            os.close(writer)
+            os.wait()
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(writer, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+
+    def _become_master(self) -> None:
+        # A live mail server does not end with the terminal's Ctrl-C; ours ends with its guard.
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        empty = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(empty, descriptor)
+        program = str(Path(self._configuration.value("daemon_directory")) / "master")
+        environment = {"PATH": SEARCH_PATH, "LC_ALL": "C"}
+        if "TZ" in os.environ:
+            environment["TZ"] = os.environ["TZ"]
+        directory = str(self._configuration.directory)
+        os.chdir("/")
+        os.execve(program, [program, "-i", "-c", directory], environment)
+
+    def _covers(self) -> Covers:
+        configuration = self._configuration
+        master = "".join(f"{line}\n" for line in self._services).encode()
+        return Covers(
+            queue=configuration.queue,
+            data=configuration.data,
+            owner=configuration.value("mail_owner"),
+            group=configuration.value("setgid_group"),
+            files={configuration.directory / "master.cf": master, **self._files},
+            sockets=self._sockets,
+            log=self.log.syslog,
+            postlog=self.log.postlog,
+        )
+
+    def _reserved(self) -> frozenset[str]:
+        return frozenset(
+            service.name for service in self._configuration.services if service.type != "inet"
+        )
+
+
+def _children(process: int) -> Sequence[int]:
+    try:
+        shown = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except OSError:
+        return ()
+    return tuple(int(word) for word in shown.split())
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True

@@ -1,0 +1,79 @@
+"""The rehearsal of the mail server: every dialogue, from every peer address, and what came of it.
+
+In: the configuration, the ground, the peers, the settings. Out: `MailRehearsal`. Each kind of
+dialogue is a round on a fresh instance; the peers of a round speak at the same time, but for a
+burst and a backlog, which each has to itself. Raises UndecidedError where no instance can be
+started at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from mxguard.model.mailserver import (
+    Dialogue,
+    MailPeer,
+    MailRehearsal,
+    MailSettings,
+    MailStop,
+    PostfixConfiguration,
+    SmtpVerdict,
+)
+from mxguard.model.network import Network
+from mxguard.rehearsal.mailserver.cause import CauseFinder
+from mxguard.rehearsal.mailserver.ground import Ground
+from mxguard.rehearsal.mailserver.rounds import Held, Round, Speaker, hold
+from mxguard.rehearsal.mailserver.theatre import Theatre
+
+
+def rehearse(
+    configuration: PostfixConfiguration,
+    ground: Ground,
+    own: Sequence[tuple[Network, int]],
+    peers: Sequence[MailPeer],
+    settings: MailSettings,
+) -> MailRehearsal:
+    """All dialogues of all peers with the Postfix of `configuration`, on `ground`.
+
+    `own` are the host's addresses with their prefix lengths: where causes are looked for, away
+    from the firewall, Postfix must know them as its own.
+    """
+    with Theatre(configuration, ground, with_services=settings.with_services) as theatre:
+        held = _dialogues(theatre, peers, settings)
+    if settings.causes:
+        with CauseFinder(configuration, own, settings) as finder:
+            held = [_with_cause(item, finder) for item in held]
+    attempts = tuple(item.attempt for item in sorted(held, key=_position(peers)))
+    undecided = {item.reason for item in attempts if item.verdict is SmtpVerdict.UNDECIDED}
+    return MailRehearsal(smtp=attempts, reasons=tuple(sorted(undecided)))
+
+
+def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettings) -> list[Held]:
+    held: list[Held] = []
+    first = [Speaker(peer, peer.helo[0]) for peer in peers]
+    for kind in (Dialogue.TEST_CONNECTION, Dialogue.SILENT_CLOSE):
+        held.extend(hold(theatre, first, Round(kind), settings))
+    for number in range(max((len(peer.helo) for peer in peers), default=0)):
+        named = [Speaker(peer, peer.helo[number]) for peer in peers if number < len(peer.helo)]
+        plain = hold(theatre, named, Round(Dialogue.RECIPIENT), settings)
+        held.extend(plain)
+        offered = [item.speaker for item in plain if item.offers_tls]
+        if offered:
+            held.extend(hold(theatre, offered, Round(Dialogue.RECIPIENT, tls=True), settings))
+    for kind in (Dialogue.BURST, Dialogue.BACKLOG):
+        held.extend(hold(theatre, first, Round(kind), settings))
+    return held
+
+
+def _with_cause(held: Held, finder: CauseFinder) -> Held:
+    stop: MailStop | None = None
+    if held.attempt.verdict not in (SmtpVerdict.ACCEPTED, SmtpVerdict.UNDECIDED):
+        stop = finder.find(held.speaker, held.attempt)
+    return evolve(held, attempt=evolve(held.attempt, stopped_by=stop)) if stop else held
+
+
+def _position(peers: Sequence[MailPeer]):  # type: ignore[no-untyped-def]
+    order = {id(peer): number for number, peer in enumerate(peers)}
+    return lambda held: order[id(held.speaker.peer)]

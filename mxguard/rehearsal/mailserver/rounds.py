@@ -1,0 +1,166 @@
+"""A round: one kind of dialogue, held by one peer or by several at a time.
+
+`perform` holds one dialogue; `hold` holds a round on a fresh instance and joins each outcome with
+what the server logged about it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from mxguard.model.mailserver import (
+    Dialogue,
+    MailPeer,
+    MailSettings,
+    SmtpAttempt,
+    SmtpVerdict,
+)
+from mxguard.rehearsal.mailserver import dialogue
+from mxguard.rehearsal.mailserver.dialogue import Outcome, Script
+from mxguard.rehearsal.mailserver.maillog import MailLog
+from mxguard.rehearsal.mailserver.services import Services, asked_reason
+from mxguard.rehearsal.mailserver.theatre import Theatre
+
+_LOG_TAIL = 0.5
+_QUIET = 0.02
+_ENDS = ("disconnect from", "DISCONNECT")
+
+
+@frozen
+class Round:
+    """One kind of dialogue; `tls` with STARTTLS."""
+
+    dialogue: Dialogue
+    tls: bool = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether each peer needs the server for itself."""
+        return self.dialogue in (Dialogue.BURST, Dialogue.BACKLOG)
+
+
+@frozen
+class Speaker:
+    """A peer's address, saying one HELO name."""
+
+    peer: MailPeer
+    helo: str
+
+
+@frozen
+class Held:
+    """What came of a dialogue, and whether the server offered STARTTLS in it."""
+
+    speaker: Speaker
+    attempt: SmtpAttempt
+    offers_tls: bool
+
+
+def perform(
+    theatre: Theatre, speaker: Speaker, step: Round, settings: MailSettings, port: int
+) -> Outcome:
+    """Hold one dialogue with what listens on `port`."""
+    peer = speaker.peer
+    script = Script(
+        helo=speaker.helo,
+        sender=settings.sender,
+        recipient=settings.recipient,
+        deadline=time.monotonic() + settings.deadline,
+    )
+
+    def connect(timeout: float) -> socket.socket:
+        return theatre.connect(peer.source, peer.destination, port, timeout)
+
+    match step.dialogue:
+        case Dialogue.TEST_CONNECTION:
+            return dialogue.test_connection(connect, script)
+        case Dialogue.SILENT_CLOSE:
+            return dialogue.silent_close(connect, script)
+        case Dialogue.RECIPIENT:
+            return dialogue.recipient(connect, script, tls=step.tls)
+        case Dialogue.BURST:
+            return dialogue.burst(connect, script, settings.connections)
+        case Dialogue.BACKLOG:
+            return dialogue.backlog(connect, script, settings.transactions)
+
+
+def hold(
+    theatre: Theatre, speakers: Sequence[Speaker], step: Round, settings: MailSettings
+) -> list[Held]:
+    """The round with all speakers, on one fresh instance, or on one each where it `is_alone`."""
+    if step.is_alone:
+        return [
+            held for speaker in speakers for held in _together(theatre, [speaker], step, settings)
+        ]
+    return _together(theatre, speakers, step, settings)
+
+
+def _together(
+    theatre: Theatre, speakers: Sequence[Speaker], step: Round, settings: MailSettings
+) -> list[Held]:
+    outcomes: dict[int, Outcome] = {}
+    with theatre.open() as (instance, services):
+
+        def speak(number: int) -> None:
+            speaker = speakers[number]
+            outcomes[number] = perform(theatre, speaker, step, settings, speaker.peer.port)
+
+        threads = [
+            threading.Thread(target=speak, args=(number,), daemon=True)
+            for number in range(len(speakers))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [
+            _held(speaker, step, outcomes[number], instance.log, services)
+            for number, speaker in enumerate(speakers)
+        ]
+
+
+def _held(
+    speaker: Speaker, step: Round, outcome: Outcome, log: MailLog, services: Services
+) -> Held:
+    peer = speaker.peer
+    attempt = SmtpAttempt(
+        peer=peer.peer,
+        source=peer.source,
+        destination=peer.destination,
+        port=peer.port,
+        helo=speaker.helo,
+        dialogue=step.dialogue,
+        tls=step.tls,
+        verdict=outcome.verdict,
+        stage=outcome.stage,
+        code=outcome.code,
+        text=outcome.text,
+        reason=outcome.reason,
+        delivered=outcome.delivered,
+        attempted=outcome.attempted,
+        visits=outcome.visits,
+        seconds=outcome.seconds,
+        log=_lines_about(peer.source.address, log),
+    )
+    asked = services.asked_about(peer.source.address)
+    if asked and attempt.verdict is SmtpVerdict.ACCEPTED:
+        attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=asked_reason(asked))
+    return Held(speaker, attempt, outcome.offers_tls)
+
+
+def _lines_about(address: str, log: MailLog) -> tuple[str, ...]:
+    """The log lines that name a client, once the last of them has come.
+
+    A daemon logs the end of a session after it has answered QUIT: a moment is given to it.
+    """
+    mark = f"[{address}]"
+    log.wait(lambda line: line.text.startswith(_ENDS) and mark in line.text, 0, _LOG_TAIL)
+    while log.wait(lambda line: mark in line.text, log.position, _QUIET):
+        pass
+    host = socket.gethostname()
+    return tuple(line.as_syslog(host) for line in log.lines() if mark in line.text)

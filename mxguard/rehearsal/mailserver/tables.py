@@ -1,0 +1,146 @@
+"""Which line of a lookup table answers: asked of postmap(1), never matched here.
+
+For a table in text that is searched from the top (cidr, regexp, pcre), the line is the last one of
+the shortest beginning of the file that gives the answer; for an indexed one it is the entry of the
+key that answers, looked up in the order of access(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from mxguard.model.errors import ProgramError
+from mxguard.system import commands
+
+_SEARCHED = frozenset({"cidr", "regexp", "pcre"})
+_INDEXED = frozenset({"hash", "btree", "texthash", "lmdb", "cdb", "dbm", "sdbm"})
+_TIMEOUT = 10.0
+
+
+@frozen
+class TableAnswer:
+    """`line` and `entry` say where in the table's text it stands, where that can be told."""
+
+    key: str
+    result: str
+    line: int | None = None
+    entry: str = ""
+
+
+def ask_table(table: str, keys: Sequence[str], directory: Path) -> TableAnswer | None:
+    """What `table` ("type:name") says to the first of `keys` that it knows; None if to none."""
+    for key in keys:
+        result = _query(table, key, directory)
+        if result is not None:
+            line, entry = _locate(table, key, result, directory)
+            return TableAnswer(key, result, line, entry)
+    return None
+
+
+def access_keys(subject: str, client: str, name: str, helo: str, sender: str, recipient: str):  # type: ignore[no-untyped-def]
+    """What Postfix looks a client, HELO, sender or recipient up by, in the order of access(5)."""
+    if subject == "client":
+        named = () if name == "unknown" else tuple(_domain_keys(name))
+        return (*named, *_address_keys(client))
+    if subject == "reverse_client_hostname":
+        return tuple(_domain_keys(name))
+    if subject == "helo":
+        return tuple(_domain_keys(helo))
+    if subject == "sender" and not sender:
+        return ("<>",)
+    address = sender if subject == "sender" else recipient
+    if subject in ("sender", "recipient"):
+        local, _, domain = address.rpartition("@")
+        return (address, *_domain_keys(domain), f"{local}@")
+    return (client,)
+
+
+def _domain_keys(name: str) -> Iterator[str]:
+    yield name
+    while "." in name:
+        name = name.split(".", 1)[1]
+        yield name
+        yield f".{name}"
+
+
+def _address_keys(address: str) -> Iterator[str]:
+    separator = ":" if ":" in address else "."
+    yield address
+    while separator in address:
+        address = address.rsplit(separator, 1)[0]
+        yield address
+
+
+def _query(table: str, key: str, directory: Path) -> str | None:
+    argv = ["postmap", "-c", str(directory), "-q", key, table]
+    try:
+        return commands.run(argv, timeout=_TIMEOUT).rstrip("\n")
+    except ProgramError as error:
+        # postmap ends with 1 and says nothing where the table has no such key.
+        if error.returncode == 1:
+            return None
+        raise
+
+
+def _locate(table: str, key: str, result: str, directory: Path) -> tuple[int | None, str]:
+    kind, _, name = table.removeprefix("proxy:").partition(":")
+    try:
+        lines = Path(name).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None, ""
+    if kind in _INDEXED:
+        return _find_entry(lines, key)
+    if kind not in _SEARCHED:
+        return None, ""
+    with contextlib.suppress(ProgramError):
+        return _shortest(kind, lines, key, result, directory)
+    return None, ""
+
+
+def _find_entry(lines: list[str], key: str) -> tuple[int | None, str]:
+    for number, line in enumerate(lines, 1):
+        words = line.split(None, 1)
+        if not line[:1].isspace() and words and words[0].strip('"').lower() == key.lower():
+            return number, line.strip()
+    return None, ""
+
+
+def _shortest(
+    kind: str, lines: list[str], key: str, result: str, directory: Path
+) -> tuple[int | None, str]:
+    """Bisects for the shortest beginning of the table that gives `result`."""
+    low, high = 0, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        if _answers(kind, lines[:middle], key, result, directory):
+            high = middle
+        else:
+            low = middle + 1
+    # A logical line starts where no white space stands in front of it.
+    start = high
+    while start > 1 and lines[start - 1][:1].isspace():
+        start -= 1
+    return (
+        (start, re.sub(r"\s+", " ", " ".join(lines[start - 1 : high])).strip())
+        if high
+        else (
+            None,
+            "",
+        )
+    )
+
+
+def _answers(kind: str, lines: list[str], key: str, result: str, directory: Path) -> bool:
+    content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+    argv = ["postmap", "-c", str(directory), "-q", key, f"{kind}:/dev/stdin"]
+    try:
+        return commands.run(argv, stdin=content, timeout=_TIMEOUT).rstrip("\n") == result
+    except ProgramError as error:
+        if error.returncode == 1:
+            return False
+        raise

@@ -1,0 +1,94 @@
+"""One Postfix on its ground, with everything it asks for around it: where a round is held.
+
+`Theatre` keeps what all rounds share: the relay for names, and the files that stand in for others.
+`open` starts a fresh instance in it, so that nothing an earlier round left in a counter or a cache
+colours the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from mxguard.model.mailserver import PostfixConfiguration
+from mxguard.model.network import Network
+from mxguard.rehearsal.mailserver.ground import Ground, pretend
+from mxguard.rehearsal.mailserver.instance import (
+    ANSWERING,
+    Instance,
+    master_line,
+    needed_services,
+)
+from mxguard.rehearsal.mailserver.relay import NameRelay, relayed_resolv_conf, resolver_addresses
+from mxguard.rehearsal.mailserver.services import Services, find_endpoints
+
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class Theatre:
+    """Where instances of one configuration are started; a context manager."""
+
+    def __init__(
+        self, configuration: PostfixConfiguration, ground: Ground, *, with_services: bool
+    ) -> None:
+        self.configuration = configuration
+        self.ground = ground
+        self._with_services = with_services
+        self._stack = contextlib.ExitStack()
+        self._files: dict[Path, bytes] = {}
+
+    def __enter__(self) -> Theatre:
+        resolv_conf = ""
+        with contextlib.suppress(OSError):
+            resolv_conf = _RESOLV_CONF.read_text(encoding="ascii", errors="replace")
+        relay = NameRelay(self.ground.server, resolver_addresses(resolv_conf))
+        self._stack.enter_context(relay)
+        inside = self.configuration.queue / _RESOLV_CONF.relative_to("/")
+        for path in (_RESOLV_CONF, inside):
+            if path.exists():
+                self._files[path] = relayed_resolv_conf(resolv_conf)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextlib.contextmanager
+    def open(self, variants: Iterable[str] = ()) -> Iterator[tuple[Instance, Services]]:
+        """A fresh instance, and the services it asks.
+
+        With `variants`, lines of master.cf, they answer in place of the services that speak SMTP.
+        """
+        extra = list(variants)
+        lines = [
+            master_line(service)
+            for service in needed_services(self.configuration, with_services=self._with_services)
+            if not (extra and service.program in ANSWERING)
+        ]
+        with Services(
+            find_endpoints(self.configuration), self.ground, with_services=self._with_services
+        ) as services:
+            with Instance(
+                self.configuration,
+                self.ground.server,
+                [*lines, *extra],
+                files=self._files,
+                sockets=services.sockets,
+            ) as instance:
+                yield instance, services
+
+    def connect(
+        self, source: Network, destination: Network, port: int, timeout: float
+    ) -> socket.socket:
+        """A connection from a peer's address. Raises OSError."""
+        family = socket.AF_INET6 if source.family == 6 else socket.AF_INET
+        client = self.ground.peers.socket(family, socket.SOCK_STREAM)
+        try:
+            client.settimeout(timeout)
+            pretend(client, source.address)
+            client.connect((destination.address, port))
+        except BaseException:
+            client.close()
+            raise
+        return client
