@@ -34,6 +34,7 @@ BATCH = 256
 _FIRST_PORT, _PORTS = 32768, 28000
 _BACKLOG = 4096
 _IPV6_V6ONLY = 26
+_SO_BINDTODEVICE = 25
 _IP_FREEBIND, _IPV6_FREEBIND = 15, 78
 
 
@@ -42,7 +43,8 @@ class Attempt:
     """A connection to try: single addresses as networks, the port, and where it arrives.
 
     `link` is the index of the link whose far end the frames are put on, `mac` the address of the
-    interface they are for: another one than the link's where the link is a bridge's port.
+    interface they are for (another one than the link's where that is a bridge's port), and `sender`
+    that of the neighbour that brings them.
     """
 
     source: Network
@@ -50,6 +52,7 @@ class Attempt:
     port: int
     link: int
     mac: bytes
+    sender: bytes
 
 
 @frozen
@@ -128,6 +131,9 @@ def _listen(wanted: Listener) -> socket.socket:
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_V6ONLY, 1)
             made.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
         anywhere = "0.0.0.0" if wanted.family == 4 else "::"
+        if wanted.link is not None:
+            name = socket.if_indextoname(wanted.link)
+            made.setsockopt(socket.SOL_SOCKET, _SO_BINDTODEVICE, os.fsencode(name) + b"\0")
         made.bind((wanted.address.address if wanted.address else anywhere, wanted.port))
         made.listen(_BACKLOG)
     except BaseException:
@@ -193,13 +199,8 @@ class Caller:
         family, source, _ = attempt.source
         port = _FIRST_PORT + number % _PORTS
         flow = Flow(family, source, attempt.destination.first, port, attempt.port)
-        near, far = self._macs(attempt)
-        self._wire.send(attempt.link, packets.syn(flow, sequence, far, near))
+        self._wire.send(attempt.link, packets.syn(flow, sequence, attempt.sender, attempt.mac))
         return _Conversation(attempt, flow, sequence)
-
-    def _macs(self, attempt: Attempt) -> tuple[bytes, bytes]:
-        source = attempt.source
-        return attempt.mac, self._wire.far_mac(attempt.link, source.family, source.first)
 
     def _converse(self, conversations: dict[int, _Conversation]) -> None:
         """Answer whatever comes until nothing does."""
@@ -222,8 +223,9 @@ class Caller:
                 asked.reset = True
             elif seen.flags & SYN and not asked.offered:
                 asked.offered, asked.answered = True, link
-                near, far = self._macs(asked.attempt)
-                self._wire.send(asked.attempt.link, packets.acknowledge(seen, far, near))
+                attempt = asked.attempt
+                answer = packets.acknowledge(seen, attempt.sender, attempt.mac)
+                self._wire.send(attempt.link, answer)
                 return True
             return False
         handed_on = conversations.get(seen.sequence)
@@ -259,9 +261,9 @@ class Caller:
     def _end(self, conversations: Iterable[_Conversation]) -> None:
         for one in conversations:
             if one.offered:
-                near, far = self._macs(one.attempt)
+                to = one.attempt
                 after = (one.sequence + 1) & 0xFFFFFFFF
-                reset = packets.segment(one.flow, after, 0, RST, far, near)
-                self._wire.send(one.attempt.link, reset)
+                reset = packets.segment(one.flow, after, 0, RST, to.sender, to.mac)
+                self._wire.send(to.link, reset)
         self._wire.settle()
         self._listeners.forget()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from mxguard.model.verdict import Hop, StopKind, StoppedBy
-from mxguard.rehearsal.trace import Step, StepKind
+from mxguard.rehearsal.trace import TABLE, Step, StepKind
 from mxguard.system import netlink, nftables
 from mxguard.system.namespaces import Namespace
 from mxguard.system.nftables import NFGENMSG_SIZE, Hook, Type
@@ -147,6 +147,8 @@ class Naming:
         placed: list[tuple[int, int, Hop]] = []
         base = BaseChain("", 0)
         for step in steps:
+            if step.table == TABLE:
+                continue
             if step.hook is not None:
                 at = BaseChain(step.hook, _legacy_priority(step))
                 hop = self._legacy_hop(step)
@@ -158,18 +160,6 @@ class Naming:
             order = _ORDER.index(at.hook) if at.hook in _ORDER else len(_ORDER)
             placed.append((order, at.priority, hop))
         return tuple(hop for _, _, hop in sorted(placed, key=lambda one: one[:2]))
-
-    def stopped_by(self, hop: Hop) -> StoppedBy:
-        """A hop that stopped a packet, as a report names it."""
-        by_iptables = hop.text.startswith(("-A ", "-P "))
-        return StoppedBy(
-            kind=StopKind.IPTABLES if by_iptables else StopKind.NFT,
-            text=hop.text,
-            family=hop.family,
-            table=hop.table,
-            chain=hop.chain,
-            handle=hop.handle,
-        )
 
     def _nft_hop(self, step: Step, hook: str) -> Hop:
         name = ChainName(step.family, step.table, step.chain)
@@ -219,6 +209,19 @@ class Naming:
         else:
             text, verdict = "end of the chain", "return"
         return Hop(step.hook or "", step.family, step.table, step.chain, None, text, verdict)
+
+
+def stopped_by(hop: Hop) -> StoppedBy:
+    """A hop that stopped a packet, as a report names it."""
+    by_iptables = hop.text.startswith(("-A ", "-P "))
+    return StoppedBy(
+        kind=StopKind.IPTABLES if by_iptables else StopKind.NFT,
+        text=hop.text,
+        family=hop.family,
+        table=hop.table,
+        chain=hop.chain,
+        handle=hop.handle,
+    )
 
 
 def _legacy_verdict(rule: str) -> str:

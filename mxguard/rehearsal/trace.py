@@ -30,6 +30,9 @@ from mxguard.system.nftables import NFGENMSG_SIZE, Type
 TABLE = "mxguard-rehearsal"
 """The table of the trace in the copy; it never stands on a live host."""
 
+HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
+"""The hooks of the IP families, where the trace's own table stands first."""
+
 _FIRST = -(1 << 31)
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _NFNLGRP_NFTRACE = 9
@@ -69,7 +72,6 @@ _CFG_CMD, _CFG_MODE, _CFG_QTHRESH = 1, 2, 5
 _CMD_BIND, _CMD_PF_BIND = 1, 3
 _COPY_PACKET = 2
 _LOG_HEADER, _LOG_PAYLOAD, _LOG_PREFIX = 1, 9, 10
-_LEGACY_HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 
 
 class StepKind(StrEnum):
@@ -133,12 +135,12 @@ class Tracer:
         self._stack.close()
 
     def read(self) -> list[Step]:
-        """The steps since the last call, without those of the rehearsal's own table."""
+        """The steps since the last call, those of the rehearsal's own table among them."""
         steps: list[Step] = []
         packets: dict[int, Segment | None] = {}
         for message in _received(self._events):
             step = decode_trace(message, packets)
-            if step is not None and step.table != TABLE:
+            if step is not None:
                 steps.append(step)
         if self._records is not None:
             steps.extend(filter(None, map(decode_log, _received(self._records))))
@@ -181,7 +183,7 @@ def ruleset(links: Iterable[str]) -> str:
     if lines:
         lines.insert(0, f"add table netdev {TABLE}")
     lines.append(f"add table inet {TABLE}")
-    for hook in ("prerouting", "output"):
+    for hook in HOOKS:
         placed = f"type filter hook {hook} priority {_FIRST}"
         lines.append(f"add chain inet {TABLE} {hook} {{ {placed}; }}")
         lines.append(f"add rule inet {TABLE} {hook} {trace}")
@@ -239,7 +241,7 @@ def decode_log(message: Message) -> Step | None:
         kind=StepKind(kind),
         verdict="",
         number=int(number) if number.isdigit() else None,
-        hook=_LEGACY_HOOKS[hook] if hook < len(_LEGACY_HOOKS) else None,
+        hook=HOOKS[hook] if hook < len(HOOKS) else None,
         segment=parse_headers(payload, payload[start:]),
     )
 
@@ -267,6 +269,16 @@ def steps_of(steps: Iterable[Step], sequence: int) -> Mapping[Part, tuple[Step, 
         if part is not None:
             parts[part].append(step)
     return {part: tuple(found) for part, found in parts.items()}
+
+
+def reached(steps: Iterable[Step], sequence: int) -> frozenset[tuple[Part, str]]:
+    """The hooks that each packet of an attempt came to, whatever chains stand there."""
+    found = set()
+    for step in steps:
+        part = part_of(step, sequence)
+        if part is not None and step.table == TABLE:
+            found.add((part, step.chain))
+    return frozenset(found)
 
 
 def _verdict(nested: bytes) -> str:

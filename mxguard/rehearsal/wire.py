@@ -21,7 +21,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
@@ -35,6 +35,7 @@ _PACKET_STATISTICS, _PACKET_QDISC_BYPASS, _PACKET_IGNORE_OUTGOING = 6, 20, 23
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE, _SO_ATTACH_FILTER = 33, 32, 26
 _SIOCGIFHWADDR = 0x8927
 _BUFFER = 32 << 20
+_TO_ALL = b"\xff" * 6
 _PATIENCE = 2.0
 """Seconds until a marker counts as lost; it comes back in microseconds where nothing else runs."""
 _ROUNDS = 64
@@ -56,24 +57,15 @@ class End:
 class Wire:
     """Sends and receives on the far ends; a context manager that keeps its thread on one processor.
 
-    `neighbours` gives the MAC of an address that is known to be behind a link; every other address
-    is answered for with the far end's own MAC.
+    Whatever neighbour the copy asks for is answered for with the far end's own MAC.
     """
 
-    def __init__(
-        self,
-        wire: Namespace,
-        host: Namespace,
-        ends: Sequence[End],
-        neighbours: Mapping[tuple[int, int], bytes] | None = None,
-    ) -> None:
+    def __init__(self, wire: Namespace, host: Namespace, ends: Sequence[End]) -> None:
         self._wire, self._host = wire, host
         self._ends = {end.link: end for end in ends}
         self._links = {end.far_name: end.link for end in ends}
-        self._neighbours = dict(neighbours or {})
-        self._senders: dict[int, socket.socket] = {}
+        self._senders: dict[int, tuple[socket.socket, bytes]] = {}
         self._taps: dict[int, socket.socket] = {}
-        self._macs: dict[int, bytes] = {}
         self._number = 0
         self._last_link: int | None = None
         self._stack = contextlib.ExitStack()
@@ -87,19 +79,6 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def mac(self, link: int) -> bytes:
-        """The MAC of a link of the copy: where a sender on its segment would send a frame to."""
-        if link not in self._macs:
-            end = self._end(link)
-            with self._host.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-                self._macs[link] = _hardware_address(handle, end.name)
-        return self._macs[link]
-
-    def far_mac(self, link: int, family: int = 0, address: int = 0) -> bytes:
-        """The MAC from which `address` speaks on a link: its own where it is known."""
-        known = self._neighbours.get((family, address))
-        return known if known is not None else self._sender(link)[1]
 
     def send(self, link: int, frame: bytes) -> None:
         """Put a frame on a link, towards the copy."""
@@ -123,23 +102,23 @@ class Wire:
         asked = False
         for link, event in events:
             if isinstance(event, Solicitation):
-                mac = self.far_mac(link, event.family, event.target)
-                self.send(link, packets.neighbour_answer(event, mac))
+                self.send(link, packets.neighbour_answer(event, self._sender(link)[1]))
                 asked = True
         return asked
 
     def _round(self, link: int) -> list[Received]:
         """What came out until a marker has gone in and out of the copy."""
         self._number += 1
-        tap, (sender, far_mac), mac = self._tap(link), self._sender(link), self.mac(link)
-        sender.send(packets.marker(self._number, False, far_mac, mac))
+        tap, (sender, mac) = self._tap(link), self._sender(link)
+        # To all: a marker is for the tap, wherever the copy's link would have it go.
+        sender.send(packets.marker(self._number, False, mac, _TO_ALL))
         deadline = time.monotonic() + _PATIENCE
         while True:
             _await(tap, deadline)
             seen = packets.parse(tap.recv(256))
             if seen == Marker(self._number, False):
                 break
-        tap.send(packets.marker(self._number, True, mac, far_mac))
+        tap.send(packets.marker(self._number, True, mac, mac))
         return list(self._until_echo(deadline))
 
     def _until_echo(self, deadline: float) -> Iterator[Received]:
@@ -178,9 +157,8 @@ class Wire:
             name = self._end(link).far_name
             sender = self._raw_socket(self._wire)
             sender.bind((name, 0))
-            self._senders[link] = sender
-            self._macs[-link] = _hardware_address(sender, name)
-        return self._senders[link], self._macs[-link]
+            self._senders[link] = sender, _hardware_address(sender, name)
+        return self._senders[link]
 
     def _tap(self, link: int) -> socket.socket:
         if link not in self._taps:
@@ -215,8 +193,14 @@ def _await(waiting: socket.socket, deadline: float) -> None:
         raise UndecidedError("a marker frame did not pass through the copy of the host")
 
 
+def hardware_address(namespace: Namespace, name: str) -> bytes:
+    """The MAC of a link in a namespace."""
+    with namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        return _hardware_address(handle, name)
+
+
 def _hardware_address(handle: socket.socket, name: str) -> bytes:
-    request = struct.pack("16s16x", name.encode())
+    request = struct.pack("16s16x", os.fsencode(name))
     answer = fcntl.ioctl(handle.fileno(), _SIOCGIFHWADDR, request)
     return answer[18:24]
 

@@ -1,0 +1,100 @@
+"""The test of the instrument itself: can this copy, its wire and its trace be believed?
+
+In: a scene whose attempts are done. Its firewall is taken down and its routing opened for one
+neighbour; then an attempt must get through, and one that a rule of the test's own forbids must not,
+and the trace must have seen both for what they are. Raises UndecidedError with what went wrong:
+then nothing that was tried in this scene counts, whatever it looked like. The scene is used up.
+"""
+
+from __future__ import annotations
+
+from mxguard.model.errors import UndecidedError
+from mxguard.model.network import Network
+from mxguard.model.snapshot import Listener
+from mxguard.rehearsal.attempts import Attempt, Caller, Listeners
+from mxguard.rehearsal.copy import Copy
+from mxguard.rehearsal.plan import Case
+from mxguard.rehearsal.scene import Scene
+from mxguard.rehearsal.trace import Part, Step, Tracer, steps_of
+from mxguard.system import sysctls
+
+_TABLE = "mxguard-instrument"
+_FREE_TABLE = "2147483000"
+"""A routing table that no host is likely to use; the copy is thrown away after the test."""
+_OPEN_PORT, _SHUT_PORT = 64998, 64999
+_STRANGERS = {
+    # Documentation networks (RFC 5737, RFC 3849): addresses that no host of the net has.
+    4: Network(4, 0xC6336402, 32),
+    6: Network(6, 0x20010DB8FFFF00000000000000000002, 128),
+}
+
+
+def prove(scene: Scene, case: Case) -> None:
+    """Test the instrument where `case` was tried: on its link, from a neighbour made up for it."""
+    like = scene.attempt(case)
+    family = like.destination.family
+    source = _STRANGERS[family]
+    if source == like.destination:
+        source = Network(family, source.first + 1, source.length)
+    _open_everything(scene.copy, case.arrival.interface.name, source)
+    passing, stopped = (
+        Attempt(source, like.destination, port, like.link, like.mac, like.sender)
+        for port in (_OPEN_PORT, _SHUT_PORT)
+    )
+    listening = [Listener(family, like.destination, port) for port in (_OPEN_PORT, _SHUT_PORT)]
+    with Listeners(scene.copy.host, listening) as listeners:
+        caller = Caller(scene.wire, listeners)
+        with scene.tracer([like]) as tracer:
+            _expect(caller, tracer, passing, "accept")
+            _expect(caller, tracer, stopped, "drop")
+
+
+def _expect(caller: Caller, tracer: Tracer, attempt: Attempt, verdict: str) -> None:
+    tracer.read()
+    (outcome,) = caller.call([attempt])
+    seen = [step for step in steps_of(tracer.read(), outcome.sequence)[Part.SYN] if _is_ours(step)]
+    if outcome.established != (verdict == "accept"):
+        did = "got through" if outcome.established else "did not get through"
+        raise UndecidedError(f"the rehearsal's own test failed: what must {verdict} {did}")
+    if not seen or seen[-1].verdict != verdict:
+        raise UndecidedError(
+            f"the rehearsal's own test failed: the trace did not see its rule {verdict} a packet"
+        )
+
+
+def _is_ours(step: Step) -> bool:
+    return step.table == _TABLE and step.handle is not None
+
+
+def _open_everything(copy: Copy, link: str, source: Network) -> None:
+    """Take the firewall down, and let routing know nothing but the way to `source`."""
+    rules = (
+        "flush ruleset\n"
+        f"table inet {_TABLE} {{ chain input {{ type filter hook input priority 0;\n"
+        f"tcp dport {_OPEN_PORT} accept\ntcp dport {_SHUT_PORT} drop\n}}\n}}\n"
+    )
+    copy.host.command(["nft", "-f", "-"], stdin=rules.encode())
+    for program, saved in copy.snapshot.xtables.items():
+        if program.endswith("-legacy"):
+            copy.host.command([f"{program}-restore"], stdin=_emptied(saved).encode())
+    ip = ["ip", f"-{source.family}"]
+    copy.host.run(lambda: _forgive(link))
+    copy.host.command([*ip, "route", "replace", str(source), "dev", link, "table", _FREE_TABLE])
+    rule = ["priority", "0", "to", str(source), "lookup", _FREE_TABLE]
+    copy.host.command([*ip, "rule", "add", *rule])
+
+
+def _forgive(link: str) -> None:
+    for name in ("all", link):
+        sysctls.write(f"net/ipv4/conf/{name}/rp_filter", "0")
+
+
+def _emptied(saved: str) -> str:
+    """-save text without rules, and with every policy ACCEPT."""
+    kept = []
+    for line in saved.splitlines():
+        if line.startswith(":"):
+            kept.append(f"{line.split()[0]} {'-' if ' - ' in line else 'ACCEPT'} [0:0]\n")
+        elif line.startswith("*") or line == "COMMIT":
+            kept.append(f"{line}\n")
+    return "".join(kept)

@@ -1,0 +1,237 @@
+"""The rehearsal: what would become of every peer address, tried in copies of the host.
+
+In: snapshot, allowlist, configuration. Out: a `Rehearsal` with a `Reachability` for each class of
+addresses, destination and port. Where the firewall remembers anything, each source address starts
+in a copy whose state is the snapshot's; where it does not, one copy serves all. What did not get
+through is tried again under trace, and where no rule stopped it the cause is looked for by
+counterfactuals (`diagnose`). The instrument is tested in the same copy before any of it counts.
+
+Raises UndecidedError where nothing can be said at all. What cannot be said of single addresses is
+a verdict of `undecided` with its reason, and makes the rehearsal incomplete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from attrs import evolve, frozen
+
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.configuration import Configuration
+from mxguard.model.network import Network
+from mxguard.model.ranges import subtract
+from mxguard.model.snapshot import Snapshot
+from mxguard.model.verdict import Hop, Reachability, StopKind, StoppedBy, Verdict
+from mxguard.rehearsal import instrument, state
+from mxguard.rehearsal.attempts import Attempt, Outcome
+from mxguard.rehearsal.classes import AddressClass
+from mxguard.rehearsal.diagnose import diagnose
+from mxguard.rehearsal.naming import stopped_by
+from mxguard.rehearsal.plan import Case, arrival, cases, destinations
+from mxguard.rehearsal.scene import Scene, Traced, open_scene
+from mxguard.rehearsal.trace import Part
+from mxguard.rehearsal.verdicts import Evidence, decide, stopping_hop
+
+_IFF_LOWER_UP = 0x10000
+
+
+@frozen
+class Rehearsal:
+    """What was found. `complete` is False where anything is undecided; `reasons` say why."""
+
+    reachability: tuple[Reachability, ...]
+    complete: bool
+    reasons: tuple[str, ...] = ()
+
+
+def rehearse(snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration) -> Rehearsal:
+    """Try every class of every peer's addresses on every destination and port."""
+    planned = tuple(cases(snapshot, allowlist, configuration))
+    evidence = gather(snapshot, planned, configuration.rehearsal.connections)
+    found = tuple(one for case in planned for one in judge(case, evidence[case]))
+    doubts = [one.reason for one in found if one.verdict is Verdict.UNDECIDED]
+    reasons = tuple(dict.fromkeys((*snapshot.unread, *doubts)))
+    return Rehearsal(found, not reasons, reasons)
+
+
+def trace_address(
+    snapshot: Snapshot, address: Network, port: int, configuration: Configuration
+) -> tuple[Reachability, ...]:
+    """One address's way to each destination of its family, with every hop; any address will do.
+
+    Empty where the host has no destination of that family.
+    """
+    planned = tuple(
+        Case(
+            "",
+            AddressClass(address, (address,)),
+            goal,
+            port,
+            arrival(snapshot, configuration, goal),
+        )
+        for goal in destinations(snapshot, configuration)
+        if goal.family == address.family
+    )
+    evidence = gather(snapshot, planned, configuration.rehearsal.connections, always_trace=True)
+    return tuple(one for case in planned for one in judge(case, evidence[case]))
+
+
+def gather(
+    snapshot: Snapshot, planned: Sequence[Case], connections: int, *, always_trace: bool = False
+) -> dict[Case, Evidence]:
+    """Make all attempts and find out what stopped those that failed."""
+    doubt = _doubt(snapshot)
+    cut_off = {case: cause for case in planned if (cause := _without_carrier(case))}
+    planned = [case for case in planned if case not in cut_off]
+    trace_all = always_trace or state.asks_programs(snapshot)
+    tried: dict[Case, _Tried] = {}
+    if planned:
+        with open_scene(snapshot, verify=True) as scene:
+            try_cases = _one_by_one if state.keeps_state(snapshot) else _together
+            tried = try_cases(scene, planned, connections, trace_all)
+            instrument.prove(scene, planned[0])
+    stuck = {case: one.traced for case, one in tried.items() if one.traced and one.is_stuck}
+    causes = diagnose(snapshot, stuck)
+    return {case: _untried(case, cause) for case, cause in cut_off.items()} | {
+        case: Evidence(
+            one.first,
+            one.burst,
+            one.traced.hops if one.traced else {},
+            causes.get(case),
+            doubt,
+        )
+        for case, one in tried.items()
+    }
+
+
+def judge(case: Case, evidence: Evidence) -> Iterator[Reachability]:
+    """The verdict on a case; where its class is not proven to be one, on its members apart."""
+    decision = decide(evidence)
+    stopping = decision.stopping
+    shown = Reachability(
+        peer=case.peer,
+        source=case.group.representative,
+        represents=case.group.members,
+        destination=case.destination,
+        port=case.port,
+        verdict=decision.verdict,
+        delivered=decision.delivered,
+        attempted=decision.attempted,
+        stopped_by=stopped_by(stopping) if isinstance(stopping, Hop) else stopping,
+        hops=tuple(hop for part in Part for hop in evidence.hops.get(part, ())),
+        reason=decision.reason,
+    )
+    if not case.group.doubts:
+        yield shown
+        return
+    alone = case.group.representative
+    yield evolve(shown, represents=(alone,))
+    others = tuple(subtract(case.group.members, [alone]))
+    if others:
+        reason = "; ".join(case.group.doubts)
+        yield evolve(
+            shown,
+            source=Network(others[0].family, others[0].first, others[0].bits),
+            represents=others,
+            verdict=Verdict.UNDECIDED,
+            delivered=0,
+            attempted=0,
+            stopped_by=None,
+            hops=(),
+            reason=f"not tried: what became of {alone.address} says nothing of it ({reason})",
+        )
+
+
+@frozen
+class _Tried:
+    first: Outcome
+    burst: tuple[Outcome, ...] = ()
+    traced: Traced | None = None
+
+    @property
+    def is_through(self) -> bool:
+        return self.first.established and all(one.established for one in self.burst)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it failed, and no rule was seen to stop it."""
+        if self.is_through or self.first.established or self.traced is None:
+            return False
+        return stopping_hop(self.traced.hops) is None and not self.traced.outcome.reset
+
+
+def _together(
+    scene: Scene, planned: Sequence[Case], connections: int, trace_all: bool
+) -> dict[Case, _Tried]:
+    """All in one copy: there is nothing in it by which one attempt could tell on another."""
+    attempts = [scene.attempt(case) for case in planned]
+    tried: dict[Case, _Tried] = {}
+    for case, attempt, first in zip(planned, attempts, scene.caller.call(attempts), strict=True):
+        burst = scene.caller.call_at_once([attempt] * connections) if first.established else []
+        tried[case] = _Tried(first, tuple(burst))
+    wanted = [case for case in planned if trace_all or not tried[case].is_through]
+    if wanted:
+        with scene.tracer(attempts) as tracer:
+            naming = scene.naming()
+            for case in wanted:
+                traced = scene.trace(tracer, naming, scene.attempt(case))
+                tried[case] = evolve(tried[case], traced=traced)
+    return tried
+
+
+def _one_by_one(
+    scene: Scene, planned: Sequence[Case], connections: int, trace_all: bool
+) -> dict[Case, _Tried]:
+    """Each in a copy with the firewall's state of the snapshot."""
+    snapshot = scene.copy.snapshot
+    chance, new_copies = state.has_chance(snapshot), state.outlives_reload(snapshot)
+
+    @contextlib.contextmanager
+    def fresh() -> Iterator[Scene]:
+        if new_copies:
+            with open_scene(snapshot) as made:
+                yield made
+        else:
+            scene.renew()
+            yield scene
+
+    tried: dict[Case, _Tried] = {}
+    for case in planned:
+        with fresh() as here:
+            attempt = here.attempt(case)
+            (first,) = here.caller.call([attempt])
+            more = connections if first.established or chance else 0
+            burst = here.caller.call_at_once([attempt] * more)
+        tried[case] = _Tried(first, tuple(burst))
+        if trace_all or not tried[case].is_through:
+            with fresh() as here, here.tracer([attempt]) as tracer:
+                naming = here.naming()
+                traced = here.trace(tracer, naming, attempt)
+                if traced.outcome.established and more:
+                    traced = here.trace_burst(tracer, naming, [attempt] * more)
+            tried[case] = evolve(tried[case], traced=traced)
+    return tried
+
+
+def _doubt(snapshot: Snapshot) -> str:
+    if not snapshot.unread:
+        return ""
+    return "a part of the host is not in the copy: " + "; ".join(snapshot.unread)
+
+
+def _without_carrier(case: Case) -> StoppedBy | None:
+    """What stops every packet of a case before it arrives: its link is down."""
+    for link in (case.arrival.port, case.arrival.interface):
+        if not link.is_up:
+            return StoppedBy(StopKind.ROUTE, f"link {link.name} is down")
+    if not case.arrival.port.flags & _IFF_LOWER_UP:
+        return StoppedBy(StopKind.ROUTE, f"link {case.arrival.port.name} has no carrier")
+    return None
+
+
+def _untried(case: Case, cause: StoppedBy) -> Evidence:
+    attempt = Attempt(
+        case.group.representative, case.destination, case.port, case.arrival.port.index, b"", b""
+    )
+    return Evidence(Outcome(attempt, 0), cause=cause)

@@ -1,0 +1,58 @@
+"""What of a host's firewall remembers, rolls dice, or asks a program.
+
+In: a snapshot. Out: whether attempts can influence one another there, so that each source needs a
+copy of its own. Pure, and on the safe side: expressions are looked for by their names anywhere in
+the messages, so a name in a comment costs time, and nothing that remembers is overlooked.
+
+Not looked for: counters, `last` and conntrack itself, which by themselves decide nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mxguard.model.snapshot import Snapshot
+
+_REMEMBERING = (b"limit", b"quota", b"connlimit", b"dynset", b"numgen", b"hashlimit", b"recent")
+_CHANCE = (b"numgen", b"statistic")
+_ASKING = (b"queue", b"NFQUEUE")
+_REMEMBERING_TEXT = re.compile(
+    r"-m (limit|hashlimit|recent|connlimit|connbytes|quota|statistic|rateest|nfacct)\b|-j SET\b"
+)
+
+
+def keeps_state(snapshot: Snapshot) -> bool:
+    """Whether one attempt can change what becomes of a later one."""
+    return _mentions(snapshot, (*_REMEMBERING, *_CHANCE, b"SET")) or any(
+        _REMEMBERING_TEXT.search(text) for text in snapshot.xtables.values()
+    )
+
+
+def outlives_reload(snapshot: Snapshot) -> bool:
+    """Whether something stays remembered when the same rules are loaded again.
+
+    xt_recent and xt_hashlimit keep their tables for as long as a rule, old or new, names them.
+    """
+    return _mentions(snapshot, (b"recent", b"hashlimit")) or any(
+        _says(snapshot, f"-m {name} ") for name in ("recent", "hashlimit")
+    )
+
+
+def has_chance(snapshot: Snapshot) -> bool:
+    """Whether a rule decides at random or by turns, so that one try proves little."""
+    return _mentions(snapshot, _CHANCE) or _says(snapshot, "-m statistic ")
+
+
+def asks_programs(snapshot: Snapshot) -> bool:
+    """Whether a rule hands packets to a program that no copy can run."""
+    return _mentions(snapshot, _ASKING) or _says(snapshot, "-j NFQUEUE")
+
+
+def _mentions(snapshot: Snapshot, names: tuple[bytes, ...]) -> bool:
+    # Names are NUL-terminated strings right behind an attribute's header.
+    wanted = tuple(name + b"\0" for name in names)
+    return any(name in message for message in snapshot.nftables.messages for name in wanted)
+
+
+def _says(snapshot: Snapshot, words: str) -> bool:
+    return any(words in text for text in snapshot.xtables.values())
