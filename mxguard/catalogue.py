@@ -18,21 +18,11 @@ from typing import Any, TypeVar
 from attrs import AttrsInstance
 
 from mxguard.model import schema, values
-from mxguard.model.configuration import Configuration, LimitsSection, PeerSection
+from mxguard.model.completion import complete, doubt, require_usable
+from mxguard.model.configuration import Configuration, PeerSection
 from mxguard.model.errors import ConfigurationError, Fault
 from mxguard.model.finding import CheckDefinition, Severity
-from mxguard.model.limits import objection
-from mxguard.model.peer import (
-    Completion,
-    Confidence,
-    Notice,
-    Peer,
-    Provider,
-    Reference,
-    Role,
-    Source,
-    SourceKind,
-)
+from mxguard.model.peer import Completion, Confidence, Notice, Peer, Provider, Reference, Role
 from mxguard.model.schema import Rule, list_of, section, unfit
 from mxguard.system.toml import read_text, read_toml
 
@@ -99,7 +89,7 @@ class Catalogue:
         if kind not in self._files:
             found: dict[str, Path] = {}
             for folder in reversed(self._folders):
-                found.update((path.stem, path) for path in (folder / kind).glob("*.toml"))
+                found.update((path.stem, path) for path in _toml_files(folder / kind))
             self._files[kind] = dict(sorted(found.items()))
         return self._files[kind]
 
@@ -125,25 +115,10 @@ def peers_of(configuration: Configuration, catalogue: Catalogue) -> Completion:
             continue
         peers.append(complete(peer, provider, configuration))
         if provider and provider.confidence is Confidence.MEDIUM:
-            notices.append(Notice(peer.name, _medium_notice(provider)))
+            notices.append(doubt(peer, provider))
     if faults:
         raise ConfigurationError(faults)
     return Completion(tuple(peers), tuple(notices))
-
-
-def complete(peer: PeerSection, provider: Provider | None, configuration: Configuration) -> Peer:
-    """A `[[peer]]` with its provider's sources, names and limits put to its own."""
-    limits = configuration.limits
-    known_ports = provider.ports if provider else ()
-    return Peer(
-        name=peer.name,
-        sources=(*_sources(provider), *_sources(peer)),
-        helo=_concrete((*provider.helo, *peer.helo) if provider else peer.helo),
-        ports=peer.ports or known_ports or configuration.host.ports,
-        widest_ipv4=_widest(limits.widest_ipv4, provider.widest_ipv4 if provider else None),
-        widest_ipv6=_widest(limits.widest_ipv6, provider.widest_ipv6 if provider else None),
-        provider=peer.provider,
-    )
 
 
 def _provider_of(
@@ -153,56 +128,8 @@ def _provider_of(
     if peer.provider is None:
         return None
     provider = catalogue.provider(peer.provider)
-    if provider.confidence is Confidence.LOW:
-        raise unfit(
-            provider.name,
-            "the catalogue is not sure of this provider (confidence low): "
-            "leave it out, and list its addresses yourself",
-            key="provider",
-        )
-    own = peer.networks or peer.hosts or peer.mx or peer.spf
-    if not provider.has_sources and not own:
-        raise unfit(
-            provider.name,
-            f"{provider.title} publishes no addresses: "
-            "add those it gave you as networks, hosts, mx or spf",
-            key="provider",
-        )
-    _refuse_beyond_limits(provider, configuration.limits)
+    require_usable(provider, peer, configuration.limits)
     return provider
-
-
-def _refuse_beyond_limits(provider: Provider, limits: LimitsSection) -> None:
-    """Raise for a pinned network that the limits, widened by the provider's own, do not allow."""
-    for network in provider.networks:
-        wrong = objection(
-            network,
-            widest_ipv4=_widest(limits.widest_ipv4, provider.widest_ipv4),
-            widest_ipv6=_widest(limits.widest_ipv6, provider.widest_ipv6),
-            allow_private=limits.allow_private,
-        )
-        if wrong:
-            raise unfit(provider.name, f"its network {network} {wrong}", key="provider")
-
-
-def _widest(limit: int, published: int | None) -> int:
-    return limit if published is None else min(limit, published)
-
-
-def _sources(stated: Provider | PeerSection | None) -> Iterable[Source]:
-    """What a provider or a peer states, as sources: pinned networks first."""
-    if stated is None:
-        return
-    if stated.networks:
-        yield Source(SourceKind.PINNED, stated.name, stated.networks)
-    yield from (Source(SourceKind.HOST, name) for name in stated.hosts)
-    yield from (Source(SourceKind.MX, name) for name in stated.mx)
-    yield from (Source(SourceKind.SPF, name) for name in stated.spf)
-
-
-def _concrete(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, without the patterns: nobody says HELO with an asterisk."""
-    return tuple(dict.fromkeys(name for name in names if not name.startswith("*.")))
 
 
 def _located(fault: Fault, configuration: Configuration, index: int, peer: PeerSection) -> Fault:
@@ -211,14 +138,6 @@ def _located(fault: Fault, configuration: Configuration, index: int, peer: PeerS
         return fault
     key = f"peer[{index}].{fault.key}"
     return Fault(str(configuration.file), key, fault.value, fault.message, peer.name)
-
-
-def _medium_notice(provider: Provider) -> str:
-    read = ", ".join(reference.title for reference in provider.references)
-    return (
-        f"the catalogue is only fairly sure of {provider.name} (confidence medium): "
-        f"compare it with {read}"
-    )
 
 
 def _read(
@@ -232,6 +151,18 @@ def _read(
         return section(kind, rules, given=given)(read_toml(path))
     except ConfigurationError as error:
         raise schema.within(str(path), error) from None
+
+
+def _toml_files(folder: Path) -> list[Path]:
+    """The TOML files of a folder that need not be there, but must be readable if it is."""
+    # Path.glob says nothing of a folder that it may not read.
+    try:
+        return [path for path in folder.iterdir() if path.suffix == ".toml"]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        fault = Fault(str(folder), "", None, f"cannot be read: {error.strerror}")
+        raise ConfigurationError([fault]) from error
 
 
 def _all(read: Callable[[str], T], names: Iterable[str]) -> tuple[T, ...]:

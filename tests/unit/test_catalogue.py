@@ -167,6 +167,12 @@ def test_the_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "providers").write_text("not a folder")
+    with pytest.raises(ConfigurationError, match="providers: cannot be read: Not a directory"):
+        load_catalogue([tmp_path, RULES]).provider("strato-backup-mx")
+
+
 @pytest.mark.parametrize("copied", ["2026", "2026-13", "26-11", "2026-11-32", "November 2026"])
 def test_the_date_of_a_copy_is_a_month_or_a_day(tmp_path: Path, copied: str) -> None:
     catalogue = rules(tmp_path, a=MINIMAL.replace("2026-11", copied))
