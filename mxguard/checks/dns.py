@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from mxguard.model.allowlist import Allowlist, EntryState, PeerState, PeerStatus
 from mxguard.model.finding import Finding
-from mxguard.model.lookup import Outcome, ProblemKind
+from mxguard.model.lookup import Outcome, Problem, ProblemKind
 
 _PROBLEM_IDS = {
     ProblemKind.SPF_ABSENT: "MXG105",
     ProblemKind.SPF_PERMERROR: "MXG106",
     ProblemKind.SPF_UNLISTABLE: "MXG107",
+    ProblemKind.SPF_EVERYONE: "MXG112",
     ProblemKind.MX_NULL: "MXG108",
     ProblemKind.MX_IMPLICIT: "MXG109",
     ProblemKind.NAME_INVALID: "MXG110",
@@ -42,12 +43,15 @@ def _of_lookups(peer: PeerState) -> Iterator[Finding]:
 
 
 def _of_problems(peer: PeerState) -> Iterator[Finding]:
+    by_id: dict[str, list[Problem]] = {}
     for problem in peer.problems:
+        by_id.setdefault(_PROBLEM_IDS[problem.kind], []).append(problem)
+    for id, problems in by_id.items():
         yield Finding(
-            id=_PROBLEM_IDS[problem.kind],
+            id=id,
             peer=peer.name,
-            subject=problem.name,
-            evidence=f"{problem.name}: {problem.detail}",
+            subject=", ".join(dict.fromkeys(problem.name for problem in problems)),
+            evidence=_some([f"{problem.name}: {problem.detail}" for problem in problems]),
         )
 
 
@@ -70,10 +74,15 @@ def _of_networks(peer: PeerState, allowlist: Allowlist) -> Iterator[Finding]:
         )
     held = [str(entry.network) for entry in entries if entry.state is EntryState.HELD]
     if held:
-        shown = ", ".join(held[:5]) + (f" and {len(held) - 5} more" if len(held) > 5 else "")
         yield Finding(
             id="MXG104",
             peer=peer.name,
             subject=peer.name,
-            evidence=f"{shown} vanished from the answer and will be let go when the grace ends",
+            evidence=f"{_some(held)} vanished from the answer and goes when its grace ends",
         )
+
+
+def _some(items: list[str], most: int = 3) -> str:
+    """The first few, and how many there are beyond them."""
+    beyond = len(items) - most
+    return ", ".join(items[:most]) + (f" and {beyond} more" if beyond > 0 else "")
