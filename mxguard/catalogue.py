@@ -61,7 +61,7 @@ class Catalogue:
     def check(self, id: str) -> CheckDefinition:
         """The check of that id. Raises ConfigurationError where there is none."""
         path = self._path(_CHECKS, id, "check")
-        return _read(path, CheckDefinition, {**CHECK, "id": _named_like(path)})
+        return _read(path, CheckDefinition, {**CHECK, "id": _named_like(path)}, {"id": id})
 
     def checks(self) -> tuple[CheckDefinition, ...]:
         """Every check, in the order of their ids. Raises ConfigurationError as `providers` does."""
@@ -180,7 +180,7 @@ def _all(read: Callable[[str], T], names: Iterable[str]) -> tuple[T, ...]:
 
 
 def _named_like(path: Path) -> Rule[str]:
-    """A rule for the id of a check: as its file is called."""
+    """A rule for the id of a check, where its file states it: as the file is called."""
 
     def rule(value: object) -> str:
         if values.check_id(value) != path.stem:

@@ -157,7 +157,7 @@ def section(
 ) -> Rule[A]:
     """A rule for a table that makes a `kind`, an attrs class whose fields are its keys.
 
-    A field without a default is a key that must be there, unless its value is `given`. `named_by`
+    A field without a default is a key that must be there, unless it is `given`. `named_by`
     is the key whose value names the table in faults.
     """
     required = [
@@ -165,7 +165,7 @@ def section(
     ]
 
     def read(value: object) -> A:
-        return kind(**read_table(value, rules, required=required, named_by=named_by), **given)
+        return kind(**{**given, **read_table(value, rules, required=required, named_by=named_by)})
 
     return read
 

@@ -206,11 +206,20 @@ def test_a_check_is_read_with_its_paragraphs_joined(tmp_path: Path) -> None:
     )
 
 
-def test_a_check_is_called_as_its_file(tmp_path: Path) -> None:
-    text = (RULES / "checks" / "MXG101.toml").read_text()
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ("MXG101", "must be as the file is called: MXG102"),
+        ("mxg102", "must be the id of a check"),
+    ],
+)
+def test_a_check_is_called_as_its_file(tmp_path: Path, stated: str, words: str) -> None:
     (tmp_path / "checks").mkdir()
-    (tmp_path / "checks" / "MXG102.toml").write_text(text)
-    with pytest.raises(ConfigurationError, match="must be as the file is called: MXG102"):
+    (tmp_path / "checks" / "MXG102.toml").write_text(
+        f'id = "{stated}"\ntitle = "x"\nseverity = "error"\nwhy = "x"\nremedy = "x"\n'
+        'references = ["x"]\n'
+    )
+    with pytest.raises(ConfigurationError, match=words):
         load_catalogue([tmp_path]).checks()
 
 
