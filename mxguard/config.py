@@ -8,7 +8,7 @@ faults name the file, the key path and the value. What can only be judged with t
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,15 @@ def read_configuration(
     `known_providers` are the names of the catalogue; given them, an unknown one is a fault among
     the others. Raises ConfigurationError with every fault.
     """
+    return check(read_toml(path), path, known_providers=known_providers)
+
+
+def check(
+    document: Mapping[str, object], path: Path, *, known_providers: Collection[str] | None = None
+) -> Configuration:
+    """The configuration that a file's plain values make. Raises as `read_configuration` does."""
     # Without the key its rule would not be asked, and it is the one that tells of a missing peer.
-    document = {"peer": [], **read_toml(path)}
+    document = {"peer": [], **document}
     rules = _rules(_limits_for_networks(document), known_providers)
     try:
         found = schema.read_table(document, rules)
@@ -68,7 +75,7 @@ def _rules(limits: LimitsSection, known_providers: Collection[str] | None) -> di
     }
 
 
-def _limits_for_networks(document: dict[str, object]) -> LimitsSection:
+def _limits_for_networks(document: Mapping[str, object]) -> LimitsSection:
     """The limits that the peers' networks are held against.
 
     Where `[limits]` has faults of its own, none: what was meant is not known.

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from attrs import fields
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mxguard import config
 from mxguard.config import read_configuration
@@ -282,3 +284,52 @@ def test_bytes_that_are_not_utf8_are_told_with_their_line(tmp_path: Path) -> Non
     (tmp_path / "mxguard.toml").write_bytes(b"[host]\n# caf\xe9\n")
     with pytest.raises(ConfigurationError, match=r"is not UTF-8 \(at line 2\)"):
         read_configuration(tmp_path / "mxguard.toml")
+
+
+SCALARS = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.dates(),
+    st.datetimes(),
+    st.times(),
+    st.sampled_from(["9.9.9.9", "9.9.9.0/24", "example.org", "::/0", "127.0.0.1:53", "[::1]:x"]),
+)
+SETTINGS = sorted(
+    {
+        "name",
+        "provider",
+        "networks",
+        "hosts",
+        "mx",
+        "spf",
+        "helo",
+        "ports",
+        "nftables",
+        "postfix",
+    }.union(config.HOST, config.RESOLVER, config.LIMITS, config.NFTABLES, config.POSTFIX).union(
+        config.REHEARSAL, config.PATHS, config.ACCEPT
+    )
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.one_of(st.sampled_from(SETTINGS), st.text(max_size=3)), inner),
+    ),
+    max_leaves=8,
+)
+SECTIONS = ["host", "resolver", "limits", "peer", "targets", "rehearsal", "paths", "accept", "x"]
+
+
+@given(st.dictionaries(st.sampled_from(SECTIONS), VALUES))
+def test_whatever_a_file_holds_the_answer_is_a_configuration_or_its_faults(
+    document: dict[str, object],
+) -> None:
+    lines: list[str] = []
+    try:
+        assert config.check(document, Path("f")).peers
+    except ConfigurationError as error:
+        lines = str(error).splitlines() or [""]
+    assert all(line.startswith("f: ") and line.isprintable() for line in lines)
