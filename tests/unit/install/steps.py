@@ -1,13 +1,15 @@
-"""Count, and strike at, every step that a piece of code takes on the file system.
+"""Count, and strike at, every step that a piece of code takes on files and towards programs.
 
-Python's audit events (PEP 578) name each system call that changes names, modes or contents just
-before it is made; `os.fsync` has none and is replaced. A hook cannot be taken out again, so the
-code runs in a forked child. The code under test knows nothing of it.
+Python's audit events (PEP 578) name each system call that changes names, modes or contents, and
+each program started, just before it is done; `os.fsync` and a socket's `send` and `recv` have none
+and are replaced. A hook cannot be taken out again, so the code runs in a forked child. The code
+under test knows nothing of it.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,8 @@ _EVENTS = {
     "os.listdir",
     "os.fsync",
 }
+
+_EVERYWHERE = {"subprocess.Popen", "socket.send", "socket.recv"}
 
 Strike = Callable[[int, str, tuple[Any, ...]], None]
 """Called before each step with its number from 1, its event and the event's arguments."""
@@ -83,13 +87,29 @@ def _watch(root: Path, strike: Strike) -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal taken
-        if event not in _EVENTS:
+        if event not in _EVENTS | _EVERYWHERE:
             return
         subject = arguments[0]
-        if isinstance(subject, int) or os.fsdecode(subject).startswith(prefix):
+        if (
+            event in _EVERYWHERE
+            or isinstance(subject, int)
+            or os.fsdecode(subject).startswith(prefix)
+        ):
             taken += 1
             strike(taken, event, arguments)
 
     # A kill loses nothing that a sync would have saved, so the slow call itself is left out.
     os.fsync = lambda handle: hook("os.fsync", (handle,))
+    for name in ("send", "recv"):
+        setattr(socket.socket, name, _announced(name, hook))
     sys.addaudithook(hook)
+
+
+def _announced(name: str, hook: Callable[[str, tuple[Any, ...]], None]) -> Callable[..., Any]:
+    method = getattr(socket.socket, name)
+
+    def announced(sock: socket.socket, *arguments: Any) -> Any:
+        hook(f"socket.{name}", arguments)
+        return method(sock, *arguments)
+
+    return announced
