@@ -30,15 +30,18 @@ def findings(allowlist: Allowlist) -> Iterator[Finding]:
 
 
 def _of_lookups(peer: PeerState) -> Iterator[Finding]:
-    for lookup in peer.lookups:
-        question = f"{lookup.name} {lookup.type}"
-        if lookup.outcome is Outcome.FAILED:
+    failed = [x for x in peer.lookups if x.outcome is Outcome.FAILED]
+    for id, lookups, meaning in (
+        ("MXG101", [x for x in failed if not x.is_evidence], "its networks stay as they were"),
+        ("MXG113", [x for x in failed if x.is_evidence], "nothing rests on it"),
+    ):
+        if lookups:
+            shown = _some([f"{x.name} {x.type} ({x.detail})" for x in lookups])
             yield Finding(
-                id="MXG101",
+                id=id,
                 peer=peer.name,
-                subject=question,
-                evidence=f"{question} could not be looked up: {lookup.detail}; "
-                "its networks stay as they were",
+                subject=", ".join(f"{x.name} {x.type}" for x in lookups),
+                evidence=f"could not be looked up: {shown}; {meaning}",
             )
 
 

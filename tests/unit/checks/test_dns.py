@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+from attrs import evolve
 
 from mxguard.checks.dns import findings
 from mxguard.checks.grading import graded
@@ -55,7 +56,7 @@ def ids(found: Allowlist) -> list[str]:
 
 @pytest.mark.spares(
     "MXG101", "MXG102", "MXG103", "MXG104", "MXG105", "MXG106", "MXG107", "MXG108", "MXG109",
-    "MXG110", "MXG111", "MXG112",
+    "MXG110", "MXG111", "MXG112", "MXG113",
 )  # fmt: skip
 def test_a_peer_that_resolves_well_is_not_mentioned() -> None:
     assert ids(allowlist()) == []
@@ -66,7 +67,15 @@ def test_a_peer_that_resolves_well_is_not_mentioned() -> None:
 def test_a_failed_lookup_is_named_with_its_detail() -> None:
     (found,) = findings(allowlist(outcome=Outcome.FAILED, status=PeerStatus.STALE))
     assert found.id == "MXG101"
-    assert "example.net TXT could not be looked up: SERVFAIL from 192.0.2.53" in found.evidence
+    assert "example.net TXT (SERVFAIL from 192.0.2.53)" in found.evidence
+
+
+@pytest.mark.triggers("MXG113")
+def test_a_lookup_that_is_only_evidence_is_apart_from_those_that_networks_rest_on() -> None:
+    (peer,) = allowlist().peers
+    failed = Lookup("mx.example.net", "A", Outcome.FAILED, "timeout", is_evidence=True)
+    (found,) = findings(Allowlist(allowlist().entries, (evolve(peer, lookups=(failed,)),)))
+    assert found.id == "MXG113"
 
 
 @pytest.mark.triggers("MXG102")
