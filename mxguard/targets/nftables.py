@@ -1,0 +1,105 @@
+"""The target nftables: a table that marks the peers' packets, as a file for boot and in the kernel.
+
+The file loads before any network or DNS is up. The running table is compared and changed over
+netlink, so that a run with nothing to do costs milliseconds and a change of a few networks touches
+only these. What the table says is in `nftables_ruleset`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os.path
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.configuration import NftablesSection
+from mxguard.model.errors import UndecidedError
+from mxguard.model.target import RenderedFile, Wiring
+from mxguard.system import commands
+from mxguard.targets import nftables_live, nftables_ruleset
+
+BOOT_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
+"""What nftables.service loads: on Debian and its derivatives, on Fedora and its derivatives."""
+
+_INCLUDE = re.compile(r'^\s*include\s+"([^"]+)"', re.MULTILINE)
+_FLUSH = re.compile(r"^\s*flush\s+ruleset\b", re.MULTILINE)
+
+
+@frozen
+class NftablesTarget:
+    """`[targets.nftables]`. `boot_files` are looked at in turn; the first that exists is wired."""
+
+    section: NftablesSection
+    boot_files: tuple[Path, ...] = BOOT_FILES
+
+    @property
+    def name(self) -> str:
+        return "nftables"
+
+    def render(self, allowlist: Allowlist) -> tuple[RenderedFile, ...]:
+        text = nftables_ruleset.ruleset(allowlist, self.section.mark).text()
+        return (RenderedFile(self.section.path, text.encode()),)
+
+    def wiring(self) -> tuple[Wiring, ...]:
+        """The include by which the boot loads the file. Raises UndecidedError if unreadable."""
+        boot_file = next((file for file in self.boot_files if file.exists()), self.boot_files[0])
+        try:
+            text = boot_file.read_text(errors="replace") if boot_file.exists() else ""
+        except OSError as error:
+            raise UndecidedError(f"{boot_file} cannot be read: {error.strerror}") from error
+        line = f'include "{self.section.path}"'
+        return (
+            Wiring(
+                command=f"printf '%s\\n' {shlex.quote(line)} >> {shlex.quote(str(boot_file))}",
+                why="the peers are marked from boot on, before mxguard first runs; "
+                "the line belongs behind `flush ruleset`",
+                done=_is_included(text, self.section.path),
+            ),
+        )
+
+    def verify(self, staged: Mapping[Path, Path]) -> None:
+        """`nft --check`, which compiles the file and has the kernel try it. Raises ProgramError."""
+        for candidate in staged.values():
+            commands.run(("nft", "-c", "-f", str(candidate)))
+
+    def in_force(self, files: tuple[RenderedFile, ...]) -> bool:
+        """Whether the kernel holds exactly what the file says. Raises NetlinkError."""
+        wanted = [nftables_ruleset.parse(file.content.decode()) for file in files]
+        return all(each is not None and nftables_live.is_in_force(each) for each in wanted)
+
+    def activate(self, files: tuple[RenderedFile, ...]) -> None:
+        """Make the kernel hold what the file says; without a file, nothing of mxguard's.
+
+        A file that another version of mxguard wrote is left to nft(8). Raises NetlinkError,
+        ProgramError.
+        """
+        if not files:
+            nftables_live.remove()
+        for file in files:
+            wanted = nftables_ruleset.parse(file.content.decode())
+            if wanted is None:
+                commands.run(("nft", "-f", "-"), stdin=file.content)
+            else:
+                nftables_live.bring_about(wanted)
+
+
+def _is_included(text: str, path: Path) -> bool:
+    """Whether nft, loading `text`, includes `path` and does not flush the ruleset afterwards."""
+    flushes = [match.start() for match in _FLUSH.finditer(text)]
+    return any(
+        _matches(match[1], path) and all(flush < match.start() for flush in flushes)
+        for match in _INCLUDE.finditer(text)
+    )
+
+
+def _matches(pattern: str, path: Path) -> bool:
+    # nft looks for a relative name in /etc, and a wildcard does not find hidden files (nft(8)).
+    whole = os.path.normpath(os.path.join("/etc", pattern))
+    folder, name = os.path.split(whole)
+    hidden = path.name.startswith(".") and not name.startswith(".")
+    return folder == str(path.parent) and not hidden and fnmatch.fnmatchcase(path.name, name)
