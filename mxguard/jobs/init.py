@@ -16,7 +16,7 @@ from mxguard.catalogue import Catalogue
 from mxguard.jobs.load import shipped_catalogue
 from mxguard.jobs.starter import StarterPeer, starter_text
 from mxguard.model.configuration import ResolverSection
-from mxguard.model.errors import ConfigurationError, UsageError
+from mxguard.model.errors import ConfigurationError, UndecidedError, UsageError
 from mxguard.model.exchanger import Exchanger, ExchangerAnswer
 from mxguard.model.lookup import Outcome
 from mxguard.model.network import Network
@@ -57,17 +57,12 @@ def compose(
 ) -> Starter:
     """The starter configuration for a domain and the providers that were named.
 
-    Raises UsageError for a domain that is no host name or a provider that the catalogue lacks. DNS
-    that fails is a note, not an error.
+    Raises UsageError for a domain that is no host name, ConfigurationError for a provider that the
+    catalogue lacks. DNS that fails is a note, not an error.
     """
     catalogue = catalogue or shipped_catalogue()
-    named = [StarterPeer(name, name) for name in dict.fromkeys(providers)]
-    try:
-        for peer in named:
-            catalogue.provider(peer.name)
-        domain = None if domain is None else host_name(domain)
-    except ConfigurationError as error:
-        raise UsageError("; ".join(f"{f.value!r}: {f.message}" for f in error.faults)) from error
+    named = [StarterPeer(name, catalogue.provider(name).name) for name in dict.fromkeys(providers)]
+    domain = None if domain is None else _domain(domain)
     survey = Survey()
     if domain is not None:
         survey = examine(domain, (ask or _ask_dns)(domain), catalogue.providers(), is_own)
@@ -78,14 +73,25 @@ def compose(
     return Starter(text, domain, tuple(peers.values()), tuple(notes))
 
 
+def _domain(text: str) -> str:
+    try:
+        return host_name(text)
+    except ConfigurationError as error:
+        raise UsageError(f"--domain {text!r} {error.faults[0].message}") from error
+
+
 def write_starter(path: Path, starter: Starter, *, force: bool) -> None:
-    """Write it whole or not at all.
+    """Write it whole or not at all; its folder is made where only that is missing.
 
     Raises UsageError where something is there already and `force` is not given, UndecidedError
     with the system's word where it cannot be written.
     """
     if not force and (path.exists() or path.is_symlink()):
         raise UsageError(f"{path} is there already, and is left as it is; --force replaces it")
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UndecidedError(f"{path.parent} cannot be made: {error.strerror}") from error
     write_whole(path, starter.text.encode())
 
 

@@ -13,7 +13,7 @@ from mxguard.catalogue import load_catalogue, peers_of
 from mxguard.config import read_configuration
 from mxguard.jobs.init import Starter, compose, write_starter
 from mxguard.model.configuration import Configuration
-from mxguard.model.errors import UndecidedError, UsageError
+from mxguard.model.errors import ConfigurationError, UndecidedError, UsageError
 from mxguard.model.exchanger import Exchanger, ExchangerAnswer
 from mxguard.model.lookup import Outcome
 from mxguard.model.network import Network, parse_network
@@ -152,18 +152,17 @@ def test_a_provider_named_twice_is_one_peer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("domain", "providers", "words"),
-    [
-        ("exa mple.org", (), "'exa mple.org': is not a host name"),
-        ('a"\nb', (), "must be one line"),
-        (None, ("strato",), "'strato': no such provider; did you mean strato-backup-mx"),
-    ],
+    ("domain", "words"),
+    [("exa mple.org", "--domain 'exa mple.org' is not a host name"), ('a"\nb', "must be one line")],
 )
-def test_impossible_requests_are_refused(
-    domain: str | None, providers: tuple[str, ...], words: str
-) -> None:
+def test_a_domain_that_is_no_host_name_is_refused(domain: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        compose(domain, providers, catalogue=CATALOGUE)
+        compose(domain, (), catalogue=CATALOGUE)
+
+
+def test_a_provider_that_the_catalogue_lacks_is_refused_with_the_near_name() -> None:
+    with pytest.raises(ConfigurationError, match="'strato': no such provider; did you mean strato"):
+        compose(None, ["strato"], catalogue=CATALOGUE)
 
 
 def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
@@ -185,9 +184,12 @@ def test_a_dangling_link_is_something_that_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
+def test_the_folder_is_made_but_not_the_way_to_it(tmp_path: Path) -> None:
+    starter = composed(HERE, STRATO)
+    write_starter(tmp_path / "mxguard" / "mxguard.toml", starter, force=False)
+    assert (tmp_path / "mxguard" / "mxguard.toml").read_text() == starter.text
     with pytest.raises(UndecidedError, match="No such file or directory"):
-        write_starter(tmp_path / "none" / "mxguard.toml", composed(HERE), force=False)
+        write_starter(tmp_path / "a" / "b" / "mxguard.toml", starter, force=False)
 
 
 def test_the_packaged_example_is_the_starter() -> None:
