@@ -66,6 +66,7 @@ def _peer_document(peer: PeerState) -> dict[str, Any]:
         "status": peer.status.value,
         "lookups": [
             {"name": x.name, "type": x.type, "outcome": x.outcome.value, "detail": x.detail}
+            | ({"is_evidence": True} if x.is_evidence else {})
             for x in peer.lookups
         ],
         "problems": [
@@ -110,7 +111,13 @@ def _peer_from(item: dict[str, Any]) -> PeerState:
         ports=tuple(_port(port) for port in item["ports"]),
         status=PeerStatus(item["status"]),
         lookups=tuple(
-            Lookup(x["name"], x["type"], Outcome(x["outcome"]), x["detail"])
+            Lookup(
+                x["name"],
+                x["type"],
+                Outcome(x["outcome"]),
+                x["detail"],
+                bool(x.get("is_evidence", False)),
+            )
             for x in item["lookups"]
         ),
         problems=tuple(

@@ -46,7 +46,10 @@ ALLOWLIST = Allowlist(
             ("mx.example.net", "*.example.net"),
             (25, 587),
             PeerStatus.REFUSED,
-            (Lookup("example.net", "TXT", Outcome.FAILED, "SERVFAIL"),),
+            (
+                Lookup("example.net", "TXT", Outcome.FAILED, "SERVFAIL"),
+                Lookup("mx.example.net", "A", Outcome.FAILED, "timeout", is_evidence=True),
+            ),
             (Problem(ProblemKind.SPF_UNLISTABLE, "example.net", "exists:%{i}.x"),),
             "too wide",
         ),
