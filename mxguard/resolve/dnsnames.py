@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 LONGEST_LABEL = 63
 LONGEST_WIRE = 255
@@ -26,6 +27,7 @@ def from_labels(labels: Iterable[bytes]) -> str:
     return ".".join([_escape(label.lower()) for label in labels if label])
 
 
+@lru_cache(maxsize=8192)
 def from_text(text: str) -> str | None:
     """The canonical name of text in which only the dot is special, a final one included.
 

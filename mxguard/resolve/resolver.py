@@ -38,37 +38,53 @@ def resolve(
     `progress` is called with the numbers of questions answered and asked so far, a few times a
     second and at the end.
     """
-    return asyncio.run(_resolve(peers, settings, limits, progress))
+    run = _Run(peers, settings, limits, progress)
+    # Nothing is returned through the task: asyncio formats a task with its result as it ends.
+    asyncio.run(run.ask())
+    return run.answer()
 
 
-async def _resolve(
-    peers: Sequence[Peer],
-    settings: ResolverSection,
-    limits: LimitsSection,
-    progress: Progress | None,
-) -> tuple[PeerAnswer, ...]:
-    records = Records()
-    readers = [
-        [reader_of(source, limits.spf_lookups, records) for source in peer.sources]
-        for peer in peers
-    ]
-    inquiry = Inquiry(settings, progress)
-    try:
-        await inquiry.run([reader for of_peer in readers for reader in of_peer])
-        drafts = [
-            _draft(peer, of_peer, inquiry.answers)
-            for peer, of_peer in zip(peers, readers, strict=True)
+class _Run:
+    """One resolution: first `ask`, inside an event loop, then `answer`."""
+
+    def __init__(
+        self,
+        peers: Sequence[Peer],
+        settings: ResolverSection,
+        limits: LimitsSection,
+        progress: Progress | None,
+    ) -> None:
+        records = Records()
+        self._peers = peers
+        self._settings = settings
+        self._progress = progress
+        self._readers = [
+            [reader_of(source, limits.spf_lookups, records) for source in peer.sources]
+            for peer in peers
         ]
-        evidence = [
-            EvidenceReader(peer, draft.networks) for peer, draft in zip(peers, drafts, strict=True)
-        ]
-        await inquiry.run(evidence)
-    finally:
-        inquiry.close()
-    return tuple(
-        _with_evidence(draft, reader, inquiry.answers)
-        for draft, reader in zip(drafts, evidence, strict=True)
-    )
+        self._answers: Answers = {}
+        self._drafts: list[PeerAnswer] = []
+        self._evidence: list[EvidenceReader] = []
+
+    async def ask(self) -> None:
+        """The sources of all peers at once, then the evidence on what they said."""
+        inquiry = Inquiry(self._settings, self._progress)
+        self._answers = inquiry.answers
+        try:
+            await inquiry.run([reader for readers in self._readers for reader in readers])
+            for peer, readers in zip(self._peers, self._readers, strict=True):
+                draft = _draft(peer, readers, inquiry.answers)
+                self._drafts.append(draft)
+                self._evidence.append(EvidenceReader(peer, draft.networks))
+            await inquiry.run(self._evidence)
+        finally:
+            inquiry.close()
+
+    def answer(self) -> tuple[PeerAnswer, ...]:
+        return tuple(
+            _with_evidence(draft, reader, self._answers)
+            for draft, reader in zip(self._drafts, self._evidence, strict=True)
+        )
 
 
 def _draft(peer: Peer, readers: Iterable[SourceReader], answers: Answers) -> PeerAnswer:

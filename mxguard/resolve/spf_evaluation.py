@@ -248,7 +248,7 @@ class _Evaluator:
 
     def _count(self, groups: list[Group], place: _Place, text: str) -> list[Group]:
         """One more term that looks up; who has too many has met a permerror."""
-        counted = [evolve(group, lookups=group.lookups + 1) for group in groups]
+        counted = [Group(g.family, g.ranges, g.lookups + 1, g.voids) for g in groups]
         kept = [group for group in counted if group.lookups <= self._limit]
         if len(kept) < len(counted):
             detail = f"more than {self._limit} terms that look up, at {printable(text)}"
@@ -304,7 +304,7 @@ def _address_question(name: str, group: Group) -> Question:
 
 
 def _void(groups: list[Group]) -> list[Group]:
-    return [evolve(group, voids=group.voids + 1) for group in groups]
+    return [Group(g.family, g.ranges, g.lookups, g.voids + 1) for g in groups]
 
 
 def _sourced(term: Term, place: _Place) -> list[SourcedNetwork]:

@@ -36,15 +36,16 @@ def everyone() -> list[Group]:
 
 def split(group: Group, networks: Iterable[Network]) -> tuple[Group | None, Group | None]:
     """The part of a group inside `networks`, which are of its family, and the part outside."""
-    taken = union((network.first, network.last) for network in networks)
+    taken = union([(network.first, network.last) for network in networks])
     if not taken:
         return None, group
+    inside = [piece for first, last in taken for piece in overlap(first, last, group.ranges)]
     outside = difference(group.ranges, taken)
-    inside = difference(group.ranges, outside)
-    return (
-        evolve(group, ranges=inside) if inside else None,
-        evolve(group, ranges=outside) if outside else None,
-    )
+    return _part(group, inside), _part(group, outside)
+
+
+def _part(group: Group, ranges: list[Range]) -> Group | None:
+    return Group(group.family, ranges, group.lookups, group.voids) if ranges else None
 
 
 def join(groups: Iterable[Group]) -> list[Group]:
@@ -62,14 +63,18 @@ def join(groups: Iterable[Group]) -> list[Group]:
 
 def cut(network: Network, ranges: Sequence[Range]) -> list[Network]:
     """The part of a network inside sorted disjoint ranges: mostly all of it, or nothing."""
-    first, last = network.first, network.last
-    at = bisect_right(ranges, (first, 1 << 128)) - 1
-    if at >= 0 and ranges[at][1] >= last:
-        return [network]
+    whole = (network.first, network.last)
+    pieces = overlap(*whole, ranges)
+    return [network] if pieces == [whole] else list(to_networks(network.family, pieces))
+
+
+def overlap(first: int, last: int, ranges: Sequence[Range]) -> list[Range]:
+    """The parts of one range inside sorted disjoint others."""
     pieces: list[Range] = []
-    for low, high in ranges[max(at, 0) :]:
-        if low > last:
-            break
+    at = max(bisect_right(ranges, (first, 1 << 128)) - 1, 0)
+    while at < len(ranges) and ranges[at][0] <= last:
+        low, high = ranges[at]
         if high >= first:
             pieces.append((max(low, first), min(high, last)))
-    return list(to_networks(network.family, pieces))
+        at += 1
+    return pieces
