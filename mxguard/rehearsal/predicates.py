@@ -163,14 +163,15 @@ def nested(prefixes: Iterable[tuple[int, int, Hashable]], items: Items) -> list[
 
     def advance(until: int) -> None:
         nonlocal position
-        while open_prefixes and position < until:
+        while open_prefixes:
             last, chain = open_prefixes[-1]
             stop = min(last, until - 1)
             if position <= stop:
                 pieces.append(Piece(position, stop, items.token(chain)))
-            position = max(position, stop + 1)
-            if last < until:
-                open_prefixes.pop()
+                position = stop + 1
+            if last >= until:
+                return
+            open_prefixes.pop()
 
     for first, last, thing in sorted(prefixes, key=lambda prefix: (prefix[0], -prefix[1])):
         advance(first)
@@ -225,6 +226,7 @@ class _Sweep:
     _asked_by: list[list[int]] = field(factory=list)
     _numbered: list[list[list[tuple[int, Fails, str]]]] = field(factory=list)
     _tokens: list[int] = field(factory=list)
+    _doubtful: list[int] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         numbers: dict[int, int] = {}
@@ -243,6 +245,8 @@ class _Sweep:
                     numbered.append((number, condition.fails, condition.doubt))
                 groups.append(numbered)
             self._numbered.append(groups)
+            if any(condition.doubt for group in outcome for condition in group):
+                self._doubtful.append(position)
         for position in range(len(self.outcomes)):
             token = self._token(position)
             self._tokens.append(token)
@@ -282,8 +286,8 @@ class _Sweep:
     def doubts(self) -> tuple[str, ...]:
         """Why addresses that are alike so far might still meet different fates."""
         found: dict[str, None] = {}
-        for groups in self._numbered:
-            for group in groups:
+        for outcome in self._doubtful:
+            for group in self._numbered[outcome]:
                 if any(self._fails(number, fails) for number, fails, _doubt in group):
                     break
                 found.update((doubt, None) for _number, _fails, doubt in group if doubt)
