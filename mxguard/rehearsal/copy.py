@@ -147,8 +147,8 @@ class Copy:
         self.host.run(self._prepare_sysctls)
         self.notes = tuple(links.build_links(snapshot.links, route, self.wire))
         with self.wire.run(lambda: NetlinkSocket(NETLINK_ROUTE)) as wire:
-            links.connect(snapshot.links, wire)
-        self.host.run(self._write_sysctls)
+            self.host.run(self._write_sysctls)
+            links.start_links(snapshot.links, route, wire)
         routing.add_addresses(snapshot.addresses, route)
         routing.add_neighbours(snapshot, route)
         routing.set_routes(snapshot.routes, route)

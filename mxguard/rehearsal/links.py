@@ -11,6 +11,7 @@ The far ends answer nothing (IFF_NOARP, no IPv6): what crosses the wire is what 
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Sequence
 
 from mxguard.model.errors import UndecidedError
@@ -25,7 +26,13 @@ _BRIDGE = "bridge"
 _BRIDGE_ATTRIBUTES = {7, 36, 37, 38}
 """IFLA_BR_VLAN_FILTERING, IFLA_BR_NF_CALL_IPTABLES, _IP6TABLES, _ARPTABLES."""
 _UNCOPIED_KINDS = {"vrf": "VRF", "team": "team"}
+_SET_FLAGS = routing.IFF_NOARP | routing.IFF_MULTICAST
+_CARRIER_SECONDS = 2.0
+_CARRIER_POLL = 0.0005
 _LARGEST_VETH_MTU = 65535
+_FAR_INDEX = 1 << 24
+"""Set in the index of a far end. The kernel is a second late in telling of a carrier on a link that
+has the same index as its pair (linkwatch_urgent_event)."""
 _FAR_MAC = b"\x02mx"
 """A locally administered prefix; the link's index follows."""
 
@@ -56,7 +63,7 @@ def arrival(snapshot: Snapshot, index: int) -> Link | None:
 
 
 def build_links(links: Sequence[Link], host: NetlinkSocket, wire: Namespace) -> list[str]:
-    """Make and set up the stand-ins; what cannot be like the host's, in words.
+    """Make the stand-ins, all of them down; what cannot be like the host's, in words.
 
     Raises UndecidedError where the kernel refuses one.
     """
@@ -65,7 +72,6 @@ def build_links(links: Sequence[Link], host: NetlinkSocket, wire: Namespace) -> 
     others = [link for link in links if _is_pair(link)]
     requests = [(link, _new_bridge(link)) for link in bridges]
     requests += [(link, _new_pair(link, wire)) for link in others]
-    requests += [(link, _up(link)) for link in links if link.index == LOOPBACK and link.is_up]
     outcomes = host.submit([message for _link, message in requests])
     for (link, _message), refusal in zip(requests, outcomes, strict=True):
         if refusal is not None:
@@ -77,18 +83,41 @@ def build_links(links: Sequence[Link], host: NetlinkSocket, wire: Namespace) -> 
     ]
 
 
-def connect(links: Sequence[Link], wire: NetlinkSocket) -> None:
-    """Set up the far end of every link that has a carrier on the host."""
-    up = routing.IFINFOMSG.pack(0, 0, 0, routing.IFF_UP, routing.IFF_UP)
-    ends = [link for link in links if _has_carrier(link) and _is_pair(link)]
-    wire.submit(
-        [
-            Message(
-                routing.RTM_NEWLINK, 0, up + netlink.text(LinkAttribute.IFNAME, far_end(link.index))
-            )
-            for link in ends
-        ]
-    )
+def start_links(links: Sequence[Link], host: NetlinkSocket, wire: NetlinkSocket) -> None:
+    """Set up what is up on the host, and the far end of whatever has a carrier there.
+
+    Far ends come first and bridges last, and each waits for the carrier of the one before: without
+    it a port does not forward.
+    """
+    pairs = [link for link in links if _is_pair(link)]
+    others = [link for link in links if not _is_pair(link)]
+    wire.submit([_up(link.index | _FAR_INDEX) for link in pairs if _has_carrier(link)])
+    for group in (pairs, others):
+        host.submit([_up(link.index) for link in group if link.is_up])
+        _await_carrier(
+            {link.index for link in group if link.is_up and _will_run(link, links)}, host
+        )
+
+
+def _will_run(link: Link, links: Sequence[Link]) -> bool:
+    """Whether the stand-in gets a carrier; a bridge without ports keeps the host's for a second."""
+    if link.kind == _BRIDGE:
+        return any(one.master == link.index and one.is_up and _has_carrier(one) for one in links)
+    return _has_carrier(link)
+
+
+def _await_carrier(wanted: set[int], host: NetlinkSocket) -> None:
+    """Until the links run, which the kernel tells of in its own time; a second is its longest."""
+    deadline = time.monotonic() + _CARRIER_SECONDS
+    while time.monotonic() < deadline:
+        running = set()
+        for message in routing.dump_links(host):
+            _family, _type, index, flags, _change = routing.IFINFOMSG.unpack_from(message)
+            if flags & routing.IFF_RUNNING and flags & routing.IFF_LOWER_UP:
+                running.add(index)
+        if wanted <= running:
+            return
+        time.sleep(_CARRIER_POLL)
 
 
 def _make_room(links: Sequence[Link], host: NetlinkSocket) -> None:
@@ -110,7 +139,8 @@ def _new_bridge(link: Link) -> Message:
     data = [
         attribute(kind, value)
         for kind, value in netlink.attributes(info.get(routing.INFO_DATA, b""))
-        if kind in _BRIDGE_ATTRIBUTES
+        # A kernel built without an option dumps 0 for it, and refuses it even so.
+        if kind in _BRIDGE_ATTRIBUTES and any(value)
     ]
     return _new_link(
         link,
@@ -126,8 +156,8 @@ def _new_bridge(link: Link) -> Message:
 
 
 def _new_pair(link: Link, wire: Namespace) -> Message:
-    # It cannot be up yet: the kernel makes it before the end that it is paired with.
-    peer = routing.IFINFOMSG.pack(0, 0, 0, routing.IFF_NOARP, 0xFFFFFFFF)
+    index = link.index | _FAR_INDEX
+    peer = routing.IFINFOMSG.pack(0, 0, index, routing.IFF_NOARP, routing.IFF_NOARP)
     peer += netlink.text(LinkAttribute.IFNAME, far_end(link.index))
     peer += attribute(LinkAttribute.ADDRESS, far_mac(link.index))
     peer += _u32(LinkAttribute.NET_NS_FD, wire.fd) + _mtu(link) + _QUEUES
@@ -149,8 +179,7 @@ def _new_pair(link: Link, wire: Namespace) -> Message:
 
 
 def _new_link(link: Link, *attributes: bytes) -> Message:
-    flags = link.flags & (routing.IFF_UP | routing.IFF_NOARP)
-    header = routing.IFINFOMSG.pack(0, 0, link.index, flags, 0xFFFFFFFF)
+    header = routing.IFINFOMSG.pack(0, 0, link.index, link.flags & _SET_FLAGS, _SET_FLAGS)
     return Message(
         routing.RTM_NEWLINK,
         netlink.NLM_F_CREATE | netlink.NLM_F_EXCL,
@@ -158,8 +187,8 @@ def _new_link(link: Link, *attributes: bytes) -> Message:
     )
 
 
-def _up(link: Link) -> Message:
-    header = routing.IFINFOMSG.pack(0, 0, link.index, routing.IFF_UP, routing.IFF_UP)
+def _up(index: int) -> Message:
+    header = routing.IFINFOMSG.pack(0, 0, index, routing.IFF_UP, routing.IFF_UP)
     return Message(routing.RTM_NEWLINK, 0, header)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket as sockets
 import struct
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -19,6 +20,8 @@ from mxguard.system.routing import AddressAttribute, RouteAttribute
 
 _ROUTE_STATE = {RouteAttribute.CACHEINFO, RouteAttribute.NH_ID, RouteAttribute.EXPIRES}
 """What says how a route was used, or by which object it was made, not where it leads."""
+_SETTLE_SECONDS = 2.0
+_SETTLE_POLL = 0.0005
 _ADDRESS_FLAGS = routing.IFA_F_NOPREFIXROUTE
 
 
@@ -28,10 +31,11 @@ def add_addresses(addresses: Iterable[InterfaceAddress], host: NetlinkSocket) ->
 
 
 def is_usable(one: InterfaceAddress) -> bool:
-    """Whether the host takes packets for the address: it is not a duplicate of a neighbour's."""
+    """Whether the host takes packets for the address: no neighbour has, or may have, the same."""
     fields = netlink.attribute_map(one.message, routing.IFADDRMSG.size)
     flags = int.from_bytes(fields.get(AddressAttribute.FLAGS, b""), "little")
-    return not flags & routing.IFA_F_DADFAILED
+    waits = flags & routing.IFA_F_TENTATIVE and not flags & routing.IFA_F_OPTIMISTIC
+    return not (waits or flags & routing.IFA_F_DADFAILED)
 
 
 def _new_address(one: InterfaceAddress) -> Message:
@@ -97,8 +101,8 @@ def set_routes(wanted: Sequence[Route], host: NetlinkSocket) -> None:
 
     A route that the kernel refuses is left out; the comparison of copy and host shows it.
     """
-    have = Counter(route_key(message) for message in routing.dump_routes(host))
     want = Counter(route_key(route.message) for route in wanted)
+    have = _settled_routes(want, host)
     surplus = have - want
     host.submit([Message(routing.RTM_DELROUTE, 0, key) for key in surplus.elements()])
     missing = want - have
@@ -118,11 +122,36 @@ def set_routes(wanted: Sequence[Route], host: NetlinkSocket) -> None:
         pending = refused
 
 
+def _settled_routes(wanted: Counter[bytes], host: NetlinkSocket) -> Counter[bytes]:
+    """The routes that are there, once the kernel has made those that only it can make.
+
+    It makes the route of an IPv6 address in a work queue, some time after the address.
+    """
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    awaited = {key for key in wanted if _is_of_an_address(key)}
+    while True:
+        have = Counter(route_key(message) for message in routing.dump_routes(host))
+        if awaited <= have.keys() or time.monotonic() > deadline:
+            return have
+        time.sleep(_SETTLE_POLL)
+
+
+def _is_of_an_address(key: bytes) -> bool:
+    """Whether a route is one that the kernel alone makes: IPv6 with a metric of 0."""
+    fields = netlink.attribute_map(key, routing.RTMSG.size)
+    metric = fields.get(RouteAttribute.PRIORITY, b"\1")
+    return key[0] == sockets.AF_INET6 and not any(metric)
+
+
 def route_key(message: bytes) -> bytes:
     """A route without its state: equal for two equal routes, and a request that makes it."""
     *header, flags = routing.RTMSG.unpack_from(message)
+    family, kind_of_route = header[0], header[7]
+    refuses = routing.RTN_BLACKHOLE <= kind_of_route <= routing.RTN_THROW
     kept = []
     for kind, value in sorted(netlink.attributes(message, routing.RTMSG.size)):
+        if kind == RouteAttribute.OIF and refuses and family == sockets.AF_INET:
+            continue  # dumped where a nexthop object refuses, but not taken back
         if kind == RouteAttribute.MULTIPATH:
             value = _without_hop_state(value)
         if kind not in _ROUTE_STATE and not (kind == RouteAttribute.PREF and not any(value)):
