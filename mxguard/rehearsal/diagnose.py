@@ -102,7 +102,7 @@ def _sysctls(snapshot: Snapshot, case: Case) -> Iterator[Suspect]:
     family = case.destination.family
     link = case.arrival.interface.name
     tree = f"net/ipv{family}/conf"
-    own = {one.address for one in snapshot.addresses}
+    own = frozenset(one.address for one in snapshot.addresses)
     wanted: list[tuple[str, str]] = []
     if family == 4:
         levels = {
@@ -118,7 +118,7 @@ def _sysctls(snapshot: Snapshot, case: Case) -> Iterator[Suspect]:
         wanted.append((f"{tree}/{link}/route_localnet", "1"))
         wanted.append(("net/ipv4/ip_forward", "1"))
         wanted.append((f"{tree}/{link}/forwarding", "1"))
-        if any(case.group.representative == one for one in own):
+        if case.group.representative in own:
             wanted.append((f"{tree}/{link}/accept_local", "1"))
     else:
         wanted.append((f"{tree}/all/forwarding", "1"))
@@ -143,7 +143,10 @@ def _dead_ends(snapshot: Snapshot, case: Case) -> Iterator[Suspect]:
         route
         for route in snapshot.routes
         if route.type in _DEAD_ENDS
-        and any(one in route.destination for one in (case.group.representative, case.destination))
+        and (
+            route.destination.contains(case.group.representative)
+            or route.destination.contains(case.destination)
+        )
     ]
     for route in sorted(ends, key=lambda one: -one.destination.length):
         where = [route.type, str(route.destination), "table", str(route.table)]

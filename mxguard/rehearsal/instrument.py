@@ -22,26 +22,26 @@ _TABLE = "mxguard-instrument"
 _FREE_TABLE = "2147483000"
 """A routing table that no host is likely to use; the copy is thrown away after the test."""
 _OPEN_PORT, _SHUT_PORT = 64998, 64999
-_STRANGERS = {
-    # Documentation networks (RFC 5737, RFC 3849): addresses that no host of the net has.
-    4: Network(4, 0xC6336402, 32),
-    6: Network(6, 0x20010DB8FFFF00000000000000000002, 128),
+_PAIRS = {
+    # A neighbour and an address of the host, of documentation networks (RFC 5737, RFC 3849).
+    4: (Network(4, 0xCB007102, 32), Network(4, 0xCB007103, 32)),
+    6: (
+        Network(6, 0x20010DB8FFFF00000000000000000002, 128),
+        Network(6, 0x20010DB8FFFF00000000000000000003, 128),
+    ),
 }
 
 
 def prove(scene: Scene, case: Case) -> None:
     """Test the instrument where `case` was tried: on its link, from a neighbour made up for it."""
     like = scene.attempt(case)
-    family = like.destination.family
-    source = _STRANGERS[family]
-    if source == like.destination:
-        source = Network(family, source.first + 1, source.length)
-    _open_everything(scene.copy, case.arrival.interface.name, source)
+    source, goal = _PAIRS[case.destination.family]
+    _open_everything(scene.copy, case.arrival.interface.name, source, goal)
     passing, stopped = (
-        Attempt(source, like.destination, port, like.link, like.mac, like.sender)
+        Attempt(source, goal, port, like.link, like.mac, like.sender)
         for port in (_OPEN_PORT, _SHUT_PORT)
     )
-    listening = [Listener(family, like.destination, port) for port in (_OPEN_PORT, _SHUT_PORT)]
+    listening = [Listener(goal.family, goal, port) for port in (_OPEN_PORT, _SHUT_PORT)]
     with Listeners(scene.copy.host, listening) as listeners:
         caller = Caller(scene.wire, listeners)
         with scene.tracer([like]) as tracer:
@@ -66,8 +66,8 @@ def _is_ours(step: Step) -> bool:
     return step.table == _TABLE and step.handle is not None
 
 
-def _open_everything(copy: Copy, link: str, source: Network) -> None:
-    """Take the firewall down, and let routing know nothing but the way to `source`."""
+def _open_everything(copy: Copy, link: str, source: Network, goal: Network) -> None:
+    """Take the firewall down, give the host `goal`, and route the two before anything else."""
     rules = (
         "flush ruleset\n"
         f"table inet {_TABLE} {{ chain input {{ type filter hook input priority 0;\n"
@@ -79,14 +79,22 @@ def _open_everything(copy: Copy, link: str, source: Network) -> None:
             copy.host.command([f"{program}-restore"], stdin=_emptied(saved).encode())
     ip = ["ip", f"-{source.family}"]
     copy.host.run(lambda: _forgive(link))
+    nodad = ["nodad"] if source.family == 6 else []
+    copy.host.command([*ip, "address", "replace", str(goal), "dev", link, *nodad])
     copy.host.command([*ip, "route", "replace", str(source), "dev", link, "table", _FREE_TABLE])
-    rule = ["priority", "0", "to", str(source), "lookup", _FREE_TABLE]
-    copy.host.command([*ip, "rule", "add", *rule])
+    for selector in (
+        ["to", str(source), "lookup", _FREE_TABLE],
+        ["to", str(goal), "lookup", "local"],
+    ):
+        copy.host.command([*ip, "rule", "add", "priority", "0", *selector])
 
 
 def _forgive(link: str) -> None:
     for name in ("all", link):
         sysctls.write(f"net/ipv4/conf/{name}/rp_filter", "0")
+        # Only where the kernel speaks IPv6 at all.
+        if sysctls.read(f"net/ipv6/conf/{name}/disable_ipv6") == "1":
+            sysctls.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
 def _emptied(saved: str) -> str:

@@ -13,7 +13,7 @@ from attrs import frozen
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
-from mxguard.model.network import Network
+from mxguard.model.network import Network, parse_network
 from mxguard.model.snapshot import Link, Snapshot
 from mxguard.rehearsal import links
 from mxguard.rehearsal.classes import AddressClass, classes
@@ -23,6 +23,11 @@ _NDMSG_SIZE, _NDA_LLADDR = 12, 2
 _ELSEWHERE = {"dummy", "ifb", "nlmon"}
 """Kinds of link that hold addresses and by which no packet of another host ever arrives."""
 _MAIN_TABLE = 254
+_PRIVATE = tuple(
+    parse_network(text)
+    for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+"""RFC 1918, RFC 6598, RFC 4193."""
 
 
 @frozen
@@ -66,10 +71,27 @@ def cases(snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration
 
 
 def destinations(snapshot: Snapshot, configuration: Configuration) -> tuple[Network, ...]:
-    """The addresses that peers connect to: the configured ones, or every global one of the host."""
+    """The addresses that peers connect to: the configured ones, or every global one of the host.
+
+    A private address counts only on a link that has a default route, in whatever table: behind a
+    translating router it is what peers reach, on a bridge of containers it is not.
+    """
     if configuration.host.addresses:
         return configuration.host.addresses
-    found = tuple(dict.fromkeys(one.address for one in snapshot.addresses if one.is_global))
+    outward = {
+        (one.destination.family, link)
+        for one in snapshot.routes
+        if one.destination.length == 0
+        for link in one.links
+    }
+    everywhere = [one for one in snapshot.addresses if one.is_global]
+    reached = [
+        one
+        for one in everywhere
+        if (one.address.family, one.link) in outward
+        or not any(network.contains(one.address) for network in _PRIVATE)
+    ]
+    found = tuple(dict.fromkeys(one.address for one in reached or everywhere))
     if not found:
         raise UndecidedError(
             "the host has no global address, so there is nothing to connect to: name the addresses "

@@ -158,7 +158,10 @@ class _Tried:
         """Whether it failed, and no rule was seen to stop it."""
         if self.is_through or self.first.established or self.traced is None:
             return False
-        return stopping_hop(self.traced.hops) is None and not self.traced.outcome.reset
+        outcome = self.traced.outcome
+        if outcome.reset or outcome.answered is not None:
+            return False
+        return stopping_hop(self.traced.hops, answered=False) is None
 
 
 def _together(

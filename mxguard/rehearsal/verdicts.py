@@ -58,7 +58,7 @@ def decide(evidence: Evidence) -> Decision:
         return Decision(Verdict.UNDECIDED, *count, queued, reason)
     if evidence.first.established and delivered == len(tried):
         return Decision(Verdict.DELIVERED, *count)
-    stopping = stopping_hop(evidence.hops)
+    stopping = stopping_hop(evidence.hops, answered=evidence.first.answered is not None)
     if evidence.first.established or delivered:
         found: Hop | StoppedBy | None = stopping or evidence.cause
         reason = "" if found else "some connections got through, and no rule was seen that stops"
@@ -72,6 +72,9 @@ def _decide_failure(evidence: Evidence, stopping: Hop | None, count: tuple[int, 
         refused = first.reset or first.refusal is not None or _REFUSES.search(stopping.text)
         verdict = Verdict.REJECTED if refused else Verdict.DROPPED
         return Decision(verdict, *count, stopping)
+    if first.answered is not None:
+        reason = "the host answered, and the connection then died at no rule"
+        return Decision(Verdict.UNDECIDED, *count, reason=reason)
     if first.reset:
         return Decision(Verdict.UNANSWERED, *count, nothing_listens(first))
     if evidence.cause is not None:
@@ -80,9 +83,13 @@ def _decide_failure(evidence: Evidence, stopping: Hop | None, count: tuple[int, 
     return Decision(Verdict.UNDECIDED, *count, reason=reason)
 
 
-def stopping_hop(hops: Mapping[Part, Iterable[Hop]]) -> Hop | None:
-    """The hop that stopped a handshake: the drop in the earliest of its packets that has one."""
-    return _last(hops, "drop") or _stolen(hops.get(Part.SYN, ()))
+def stopping_hop(hops: Mapping[Part, Iterable[Hop]], *, answered: bool) -> Hop | None:
+    """The hop that stopped a handshake: the drop in the earliest of its packets that has one.
+
+    `answered`: a SYN/ACK came out, so whatever took the SYN away did so to answer it (synproxy).
+    """
+    found = _last(hops, "drop")
+    return found if found or answered else _stolen(hops.get(Part.SYN, ()))
 
 
 def nothing_listens(outcome: Outcome) -> StoppedBy:
