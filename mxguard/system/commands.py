@@ -23,10 +23,12 @@ def run(
     timeout: float = 60.0,
     accept: Callable[[int], bool] = lambda code: code == 0,
     preexec: Callable[[], None] | None = None,
+    warnings: bool = True,
 ) -> str:
     """Standard output of a program, as text.
 
-    `accept` says which exit codes are an answer. Raises ProgramError where it is missing, ends
+    `accept` says which exit codes are an answer; without `warnings`, whatever the program writes to
+    standard error makes it a failure. Raises ProgramError where it is missing, ends
     otherwise, or is not done after `timeout` seconds (it is then killed).
     """
     # NOTIFY_SOCKET and the like are none of a child's business.
@@ -46,7 +48,7 @@ def run(
         raise ProgramError(argv, None, error.strerror or str(error)) from error
     except subprocess.TimeoutExpired as error:
         raise ProgramError(argv, None, f"not done after {timeout:g} seconds") from error
-    if not accept(done.returncode):
+    if not accept(done.returncode) or (done.stderr and not warnings):
         said = done.stderr or done.stdout
         raise ProgramError(argv, done.returncode, said.decode(errors="replace"))
     return done.stdout.decode(errors="replace")
