@@ -8,8 +8,8 @@ import click
 
 from mxguard.cli.common import Session, mxguard_command
 from mxguard.jobs.load import load_configuration
+from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.render import render, write_under
-from mxguard.jobs.resolve import locked_allowlist
 from mxguard.model.target import Rendered
 from mxguard.report.json import render_document
 from mxguard.report.text import rendered_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mxguard.cli.common import Session, mxguard_command
 from mxguard.jobs.load import load_configuration
-from mxguard.jobs.resolve import locked_allowlist
+from mxguard.jobs.locked import locked_allowlist
 from mxguard.model.document import to_document
 from mxguard.report.text import allowlist_text
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from pathlib import Path
 
 from attrs import frozen
 
@@ -14,6 +13,7 @@ from mxguard.allowlist.changes import changes
 from mxguard.allowlist.update import Rules, update
 from mxguard.checks import dns, grading
 from mxguard.jobs.load import shipped_catalogue
+from mxguard.jobs.locked import lock_path
 from mxguard.model.allowlist import Allowlist, PeerStatus
 from mxguard.model.change import Change
 from mxguard.model.configuration import Configuration
@@ -93,17 +93,3 @@ def known_peers(peers: Sequence[Peer], named: Sequence[str]) -> None:
     for name in named:
         if name not in names:
             raise UsageError(f"no peer is called {name!r}; there is: {', '.join(names)}")
-
-
-def locked_allowlist(configuration: Configuration) -> Allowlist:
-    """The allowlist of the lock. Raises UndecidedError where there is none yet."""
-    path = lock_path(configuration)
-    allowlist = lock.read_lock(path)
-    if allowlist is None:
-        raise UndecidedError(f"there is no lock at {path} yet: run 'mxguard resolve' first")
-    return allowlist
-
-
-def lock_path(configuration: Configuration) -> Path:
-    """Where the lock is."""
-    return configuration.paths.state / lock.NAME

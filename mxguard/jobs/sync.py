@@ -16,7 +16,8 @@ from mxguard.install import diff, recovery, transaction
 from mxguard.install.diff import DiffLine
 from mxguard.install.plan import make_plan
 from mxguard.jobs.load import Loaded
-from mxguard.jobs.resolve import Progress, Refresh, lock_path, refresh
+from mxguard.jobs.locked import lock_path
+from mxguard.jobs.resolve import Progress, Refresh, refresh
 from mxguard.jobs.state import held_state
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration

@@ -1,0 +1,67 @@
+"""Would any peer be stopped? The host is copied, the attempts are made, nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from attrs import evolve, frozen
+
+from mxguard.checks import dns, firewall, grading, routing
+from mxguard.host.snapshot import take_snapshot
+from mxguard.jobs.load import Loaded, shipped_catalogue
+from mxguard.jobs.locked import locked_allowlist
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.audit import Audit
+from mxguard.model.configuration import Configuration
+from mxguard.model.errors import UsageError
+from mxguard.model.finding import Finding
+from mxguard.model.snapshot import Snapshot
+from mxguard.rehearsal.rehearse import rehearse
+
+
+@frozen
+class Options:
+    """What to audit. `peer` None is all of them; `snapshot` None is this host as it is now."""
+
+    peer: str | None = None
+    snapshot: Snapshot | None = None
+
+
+def audit(loaded: Loaded, options: Options) -> Audit:
+    """The verdict on every peer address, and what the checks make of it.
+
+    Raises UndecidedError where nothing can be said at all: no lock, no permission, no copy.
+    """
+    configuration = loaded.configuration
+    allowlist = _of_interest(locked_allowlist(configuration), options.peer)
+    snapshot = options.snapshot or take_snapshot()
+    rehearsal = rehearse(snapshot, allowlist, configuration)
+    found = [
+        *firewall.findings(rehearsal.reachability),
+        *routing.findings(rehearsal.reachability),
+        *dns.findings(allowlist),
+    ]
+    return Audit(rehearsal.reachability, (), graded(configuration, found), rehearsal.reasons)
+
+
+def graded(configuration: Configuration, found: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings with the severity of their definitions, held against `[[accept]]`."""
+    seen = tuple(found)
+    catalogue = shipped_catalogue()
+    definitions = {id: catalogue.check(id) for id in {finding.id for finding in seen}}
+    today = datetime.now(UTC).date()
+    return grading.graded(seen, definitions, configuration.acceptances, today=today)
+
+
+def _of_interest(allowlist: Allowlist, peer: str | None) -> Allowlist:
+    if peer is None:
+        return allowlist
+    names = [state.name for state in allowlist.peers]
+    if peer not in names:
+        raise UsageError(f"the lock has no peer {peer!r}; there is: {', '.join(names)}")
+    return evolve(
+        allowlist,
+        entries=allowlist.of(peer),
+        peers=tuple(state for state in allowlist.peers if state.name == peer),
+    )
