@@ -7,7 +7,8 @@ to end is a failure like any other; a kill is undone by the next run (`mxguard.i
 
 The order: journal, keep the earlier file, stage and sync the candidate, verify, rename, sync,
 activate, ask the live program, forget the journal. Whatever can fail for want of room, permission
-or a program comes before the first rename.
+or a program comes before the first rename. Mode and owner of a replaced file are kept, its extended
+attributes and access control lists are not.
 """
 
 from __future__ import annotations

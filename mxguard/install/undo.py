@@ -40,7 +40,6 @@ def undo(journal: Journal, targets: Mapping[str, Target]) -> tuple[str, ...]:
 def clean(journal: Journal) -> None:
     """Remove what an install that is done leaves beside its files. Raises OSError."""
     for entry in journal.files:
-        files.remove(files.staged_path(entry.path))
         files.remove(files.backup_path(entry.path))
     for folder in _folders_of(journal):
         files.sync_folder(folder)

@@ -166,6 +166,39 @@ def test_when_even_the_undo_fails_the_next_run_completes_it(make: Make) -> None:
         assert leftovers(world) == []
 
 
+def test_candidates_and_backups_are_on_disk_before_a_rename_and_renames_before_a_load(
+    make: Make,
+) -> None:
+    told = _events(make())
+    first_rename = told.index("os.rename alpha.conf")
+    last_rename = told.index("os.rename installed.json")
+    folders = 4
+    for name in ("alpha.conf", "alpha.new", "changed", "installed.json"):
+        staged = told.index(f"open .{name}.mxguard-new")
+        assert told[staged + 1 : staged + 5].count("os.fsync") == 1, name
+    # Behind the last candidate its own sync, one for each folder, and the journal's two.
+    last_staged = told.index("open .installed.json.mxguard-new")
+    assert told[last_staged:first_rename].count("os.fsync") == 1 + folders + 2
+    assert told[last_rename : told.index("open alpha")].count("os.fsync") == folders
+    journals = [place for place, event in enumerate(told) if event == "os.rename journal.json"]
+    assert [told[place + 2] for place in journals] == ["os.fsync"] * 3
+
+
+def _events(world: World) -> list[str]:
+    """The steps of an install in order: event and file name."""
+    reader, writer = os.pipe()
+
+    def tell(_now: int, event: str, arguments: tuple[Any, ...]) -> None:
+        subject = arguments[1 if event == "os.rename" else 0]
+        name = "" if isinstance(subject, int) else f" {os.path.basename(subject)}"
+        os.write(writer, f"{event}{name}\n".encode())
+
+    assert steps.run(install_new(world), world.root, tell) == steps.FINISHED
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        return pipe.read().splitlines()
+
+
 def _fail_at(step: int, code: int) -> steps.Strike:
     def strike(now: int, _event: str, arguments: tuple[Any, ...]) -> None:
         if now == step:

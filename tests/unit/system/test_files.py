@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -84,8 +85,6 @@ class TestReading:
         assert files.read_regular(tmp_path / "x") is None
 
     def test_refuses_a_socket(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import socket
-
         monkeypatch.chdir(tmp_path)  # a socket's path must be short
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("s")
@@ -119,21 +118,20 @@ class TestTheRunLock:
             assert time.monotonic() - started >= 0.2
         assert caught.value.exit_code == 3
 
-    def test_is_had_as_soon_as_the_first_run_lets_go(self, tmp_path: Path) -> None:
+    def test_a_second_run_gets_it_when_the_first_one_ends(self, tmp_path: Path) -> None:
         path = tmp_path / "lock"
-        with files.exclusive(path, wait=0):
-            pass
-        with files.exclusive(path, wait=0):
-            pass
+        holder = _holding(path, seconds=0.3)
+        with files.exclusive(path, wait=10):
+            holder.join(10)
+            assert holder.exitcode == 0
 
     def test_goes_with_a_run_that_is_killed(self, tmp_path: Path) -> None:
         path = tmp_path / "lock"
-        holder = multiprocessing.get_context("fork").Process(target=_hold, args=(path,))
-        holder.start()
-        while not path.exists():
-            time.sleep(0.01)
+        holder = _holding(path, seconds=60)
+        with pytest.raises(BusyError), files.exclusive(path, wait=0):
+            pass
         holder.kill()
-        with files.exclusive(path, wait=5):
+        with files.exclusive(path, wait=10):
             pass
         holder.join()
 
@@ -145,6 +143,17 @@ class TestTheRunLock:
         assert not (tmp_path / "victim").exists()
 
 
-def _hold(path: Path) -> None:
-    with files.exclusive(path, wait=5):
-        time.sleep(60)
+def _holding(path: Path, *, seconds: float) -> multiprocessing.process.BaseProcess:
+    """A process that has the lock by now, and ends after some seconds."""
+    context = multiprocessing.get_context("fork")
+    has_it = context.Event()
+
+    def hold() -> None:
+        with files.exclusive(path, wait=10):
+            has_it.set()
+            time.sleep(seconds)
+
+    holder = context.Process(target=hold)
+    holder.start()
+    assert has_it.wait(10)
+    return holder
