@@ -19,7 +19,7 @@ from attrs import define, field
 from mxguard.host import links, listeners, routing, xtables
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Link, NftRuleset, Snapshot
-from mxguard.system import ruleset, sysctls
+from mxguard.system import ipset, ruleset, sysctls
 from mxguard.system.netlink import (
     NETLINK_NETFILTER,
     NETLINK_ROUTE,
@@ -45,7 +45,8 @@ def take_snapshot() -> Snapshot:
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
         firewall = reading.part("nftables", lambda: ruleset.read_ruleset(netfilter))
         firewall = firewall or NftRuleset(0, ())
-        ipsets = reading.part("ipsets", lambda: xtables.read_ipsets(netfilter))
+        numbers = reading.part("ipsets", lambda: ipset.set_numbers(netfilter))
+    ipsets = reading.part("ipsets", xtables.read_ipsets) if numbers else ""
     saved = {
         family: reading.part(f"{family} tables", partial(xtables.read_tables, family)) or ""
         for family in xtables.families(firewall)
@@ -68,6 +69,7 @@ def take_snapshot() -> Snapshot:
         nftables=firewall,
         xtables={family: text for family, text in saved.items() if text},
         ipsets=ipsets or "",
+        ipset_numbers=numbers or {},
         listeners=found or (),
         unread=tuple(reading.unread + _programs(found_links)),
     )

@@ -10,23 +10,15 @@ Nothing is loaded into the kernel by reading: a -save program runs only where it
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable
 from pathlib import Path
-from socket import AF_INET
 
 from mxguard.model.snapshot import NftRuleset
 from mxguard.system import commands, netlink, nftables
-from mxguard.system.netlink import NetlinkSocket
 from mxguard.system.nftables import NFGENMSG_SIZE, Type
 
 _BUILTIN_TABLES = {"filter", "nat", "mangle", "raw", "security"}
 _FAMILIES = {nftables.NFPROTO_IPV4: "iptables-nft", nftables.NFPROTO_IPV6: "ip6tables-nft"}
-_NFNL_SUBSYS_IPSET = 6
-_IPSET_CMD_LIST = 7
-_IPSET_ATTR_PROTOCOL = 1
-_IPSET_ATTR_FLAGS = 6
-_IPSET_FLAG_LIST_SETNAME = 1 << 1
 _LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
 
 
@@ -43,20 +35,9 @@ def read_tables(family: str) -> str:
     return commands.run([f"{family}-save", "-c"])
 
 
-def read_ipsets(socket: NetlinkSocket) -> str:
-    """What `ipset save` prints; `socket` is of NETLINK_NETFILTER. Raises ProgramError."""
-    # Asking a kernel without ipset would load the module.
-    if not Path("/sys/module/ip_set").exists() or not _has_ipsets(socket):
-        return ""
+def read_ipsets() -> str:
+    """What `ipset save` prints. Raises ProgramError."""
     return commands.run(["ipset", "save"])
-
-
-def _has_ipsets(socket: NetlinkSocket) -> bool:
-    only_names = netlink.attribute(
-        _IPSET_ATTR_FLAGS | netlink.NLA_F_NET_BYTEORDER, struct.pack("!I", _IPSET_FLAG_LIST_SETNAME)
-    )
-    request = netlink.nfgenmsg(AF_INET) + netlink.attribute(_IPSET_ATTR_PROTOCOL, b"\6")
-    return bool(socket.dump(_NFNL_SUBSYS_IPSET << 8 | _IPSET_CMD_LIST, request + only_names))
 
 
 def _nft_families(ruleset: NftRuleset) -> Iterable[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import field, frozen
 
 from mxguard.model.network import Network
 
@@ -111,7 +111,9 @@ class Snapshot:
 
     `sysctls` maps "net/ipv4/conf/eth0/rp_filter" to its text. `xtables` maps "iptables-nft",
     "ip6tables-nft", "iptables-legacy", "ip6tables-legacy" to what the -save program printed.
-    `unread` says what could not be read and why: verdicts that rest on it are undecided.
+    `ipsets` is what `ipset save` printed, `ipset_numbers` how the kernel numbers them: rules refer
+    to the number. `unread` says what could not be read and why: verdicts that rest on it are
+    undecided.
     """
 
     host: str
@@ -128,3 +130,4 @@ class Snapshot:
     ipsets: str
     listeners: tuple[Listener, ...]
     unread: tuple[str, ...]
+    ipset_numbers: Mapping[str, int] = field(factory=dict)

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from attrs import Factory, define
 
 from mxguard.model.snapshot import NftRuleset
+from mxguard.rehearsal.compatibility import compatibility
 from mxguard.rehearsal.restate import restated
 from mxguard.system import netlink, nftables
 from mxguard.system.netlink import Message, NetlinkSocket, attribute
@@ -108,7 +109,8 @@ def _sort(ruleset: NftRuleset) -> _Parts:
                 parts.plain.append(_request(message))
         elif kind == Type.NEWRULE:
             key = (family, fields[Rule.TABLE], fields[Rule.CHAIN])
-            parts.rules[key].append(_request(message))
+            compat = compatibility(fields.get(Rule.EXPRESSIONS, b""))
+            parts.rules[key].append(_request(message, compat))
         else:
             parts.plain.append(_request(message))
     return parts
