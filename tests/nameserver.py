@@ -52,6 +52,7 @@ class Fault(Enum):
     GARBAGE = auto()
     NO_EDNS = auto()
     POISONED = auto()
+    OTHER_SOURCE = auto()
 
 
 class NameServer:
@@ -117,7 +118,11 @@ class NameServer:
 
     def _send(self, reply: bytes, client: Any) -> None:
         with contextlib.suppress(OSError):
-            self._udp.sendto(reply, client)
+            if self._faults.get(None) is Fault.OTHER_SOURCE:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                    stranger.sendto(reply, client)
+            else:
+                self._udp.sendto(reply, client)
 
     async def _serve_stream(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

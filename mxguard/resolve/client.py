@@ -21,7 +21,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from mxguard.resolve.messages import (
     ForeignAnswerError,
@@ -37,6 +37,16 @@ IN_FLIGHT = 200
 _LARGEST_DATAGRAM = 65535
 
 Deliver = Callable[[Question, "Answer | Alias"], None]
+
+
+@frozen
+class _Sent:
+    """One datagram on its way: to whom, from which socket, with which id, and with EDNS or not."""
+
+    server: Server
+    handle: socket.socket
+    identity: int
+    edns: bool
 
 
 @define(eq=False)
@@ -127,7 +137,8 @@ class Client:
 
     def _send(self, entry: _Open, server: Server) -> None:
         identity = secrets.randbits(16)
-        wire = query(entry.question, identity, edns=server.edns)
+        edns = server.edns
+        wire = query(entry.question, identity, edns=edns)
         handle = socket.socket(server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             handle.connect(server.socket_address)
@@ -136,36 +147,32 @@ class Client:
             handle.close()
             raise
         entry.sockets.append(handle)
-        self._loop.add_reader(handle, self._receive, entry, server, handle, identity)
+        self._loop.add_reader(handle, self._receive, entry, _Sent(server, handle, identity, edns))
 
-    def _receive(self, entry: _Open, server: Server, handle: socket.socket, identity: int) -> None:
+    def _receive(self, entry: _Open, sent: _Sent) -> None:
+        server = sent.server
         try:
-            wire = handle.recv(_LARGEST_DATAGRAM)
+            wire = sent.handle.recv(_LARGEST_DATAGRAM)
+            answer = read(wire, entry.question, sent.identity, require_ad=self._require_ad)
         except BlockingIOError:
             return
         except OSError as error:
             self._refuse(entry, server, error.strerror or type(error).__name__)
-            return
-        try:
-            answer = read(wire, entry.question, identity, require_ad=self._require_ad)
         except TruncatedError:
             # No second stream to the same server where its earlier datagram comes late.
-            self._loop.remove_reader(handle)
+            self._loop.remove_reader(sent.handle)
             self._stream(entry, server)
         except ForeignAnswerError as error:
             entry.ignored.append(f"ignored {error} from {server.endpoint}")
         except ServerRefusalError as error:
-            self._refused(entry, server, error)
+            if error.dislikes_edns and sent.edns:
+                server.edns = False
+                entry.tries.appendleft((server, self._timeout / 3 / len(self._servers)))
+                self._try_next(entry)
+            else:
+                self._refuse(entry, server, str(error))
         else:
             self._finish(entry, answer)
-
-    def _refused(self, entry: _Open, server: Server, error: ServerRefusalError) -> None:
-        if error.dislikes_edns and server.edns:
-            server.edns = False
-            entry.tries.appendleft((server, max(0.0, entry.until - self._loop.time())))
-            self._try_next(entry)
-        else:
-            self._refuse(entry, server, str(error))
 
     def _refuse(self, entry: _Open, server: Server, detail: str) -> None:
         entry.refusals[server] = detail

@@ -112,7 +112,7 @@ def parse(text: str) -> Record:
             continue
         try:
             _add(word, terms, modifiers)
-        except (SpfSyntaxError, NetworkError) as error:
+        except SpfSyntaxError as error:
             raise SpfSyntaxError(f"the term {printable(word)!r}: {error}") from error
     end = next((at for at, term in enumerate(terms) if term.kind is Kind.ALL), None)
     kept = terms if end is None else terms[: end + 1]
@@ -179,7 +179,10 @@ def _network(kind: Kind, rest: str) -> Network:
     match = _NETWORK.fullmatch(rest)
     if match is None:
         raise SpfSyntaxError("is malformed")
-    family, value = parse_address(match[1])
+    try:
+        family, value = parse_address(match[1])
+    except NetworkError as error:
+        raise SpfSyntaxError("holds no address") from error
     if (family == 4) is not (kind is Kind.IP4):
         raise SpfSyntaxError("is an address of the other family")
     bits = 32 if family == 4 else 128
