@@ -19,9 +19,11 @@ from mxguard.model.verdict import StopKind, StoppedBy
 from mxguard.rehearsal.copy import Copy
 from mxguard.rehearsal.plan import Case, gateways
 from mxguard.rehearsal.scene import Scene, Traced, open_scene
+from mxguard.rehearsal.trace import Part
 from mxguard.system import sysctls
 
 _RULE = re.compile(r"^(?P<priority>\d+):\s+(?P<words>.*\b(?:blackhole|unreachable|prohibit)\b.*)$")
+_TRANSLATES = re.compile(r"\b(dnat|redirect|tproxy|DNAT|REDIRECT|TPROXY)\b")
 _DEAD_ENDS = ("blackhole", "unreachable", "prohibit", "throw")
 
 
@@ -38,7 +40,7 @@ def diagnose(snapshot: Snapshot, stuck: Mapping[Case, Traced]) -> dict[Case, Sto
     found: dict[Case, StoppedBy] = {}
     for case, traced in stuck.items():
         if case not in found:
-            known = _known_from_traces(case, traced)
+            known = _no_address(snapshot, case, traced)
             if known is not None:
                 found[case] = known
                 continue
@@ -56,14 +58,15 @@ def gets_further(before: Traced, after: Traced) -> bool:
     )
 
 
-def _known_from_traces(case: Case, traced: Traced) -> StoppedBy | None:
-    if not case.arrival.interface.is_up:
-        return StoppedBy(StopKind.ROUTE, f"link {case.arrival.interface.name} is down")
-    went_back = traced.outcome.reached == case.arrival.port.index
-    if went_back and not traced.outcome.translated:
-        words = f"{case.destination.address} is no address of this host, and is routed back out"
-        return StoppedBy(StopKind.ROUTE, f"{words} of {case.arrival.interface.name}")
-    return None
+def _no_address(snapshot: Snapshot, case: Case, traced: Traced) -> StoppedBy | None:
+    """Whether the destination is none of the host's, and no rule gives it to somebody else."""
+    local = (one.destination for one in snapshot.routes if one.type == "local")
+    if any(one.contains(case.destination) for one in local) or traced.outcome.translated:
+        return None
+    if any(_TRANSLATES.search(hop.text) for hop in traced.hops.get(Part.SYN, ())):
+        return None
+    text = f"{case.destination.address} is no address of this host"
+    return StoppedBy(StopKind.ROUTE, text)
 
 
 def _try_suspects(

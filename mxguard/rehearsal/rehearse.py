@@ -13,7 +13,7 @@ a verdict of `undecided` with its reason, and makes the rehearsal incomplete.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -22,13 +22,15 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.network import Network
 from mxguard.model.ranges import subtract
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import Hop, Reachability, StopKind, StoppedBy, Verdict
+from mxguard.model.verdict import Hop, Reachability, Remedy, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal import instrument, state
 from mxguard.rehearsal.attempts import Attempt, Outcome
 from mxguard.rehearsal.classes import AddressClass
 from mxguard.rehearsal.diagnose import diagnose
+from mxguard.rehearsal.mend import Means, group_stops, mend
 from mxguard.rehearsal.naming import stopped_by
 from mxguard.rehearsal.plan import Case, arrival, cases, destinations
+from mxguard.rehearsal.remedies import Stop
 from mxguard.rehearsal.scene import Scene, Traced, open_scene
 from mxguard.rehearsal.trace import Part
 from mxguard.rehearsal.verdicts import Evidence, decide, stopping_hop
@@ -45,11 +47,25 @@ class Rehearsal:
     reasons: tuple[str, ...] = ()
 
 
-def rehearse(snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration) -> Rehearsal:
-    """Try every class of every peer's addresses on every destination and port."""
+def rehearse(
+    snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration, *, marking: str = ""
+) -> Rehearsal:
+    """Try every class of every peer's addresses on every destination and port.
+
+    What is stopped gets a remedy where there is one. `marking` is the text of mxguard's own
+    nftables file, with which a guard rule has a mark to accept; without it there is no such remedy.
+    """
     planned = tuple(cases(snapshot, allowlist, configuration))
-    evidence = gather(snapshot, planned, configuration.rehearsal.connections)
-    found = tuple(one for case in planned for one in judge(case, evidence[case]))
+    connections = configuration.rehearsal.connections
+    evidence = gather(snapshot, planned, connections)
+    judged = {case: tuple(judge(case, evidence[case])) for case in planned}
+    means = Means(marking, configuration.targets.nftables.mark, connections)
+    remedies = _remedies(snapshot, judged, means)
+    found = tuple(
+        evolve(one, remedy=remedies.get(case)) if one.stopped_by else one
+        for case, several in judged.items()
+        for one in several
+    )
     doubts = [one.reason for one in found if one.verdict is Verdict.UNDECIDED]
     reasons = tuple(dict.fromkeys((*snapshot.unread, *doubts)))
     return Rehearsal(found, not reasons, reasons)
@@ -141,6 +157,17 @@ def judge(case: Case, evidence: Evidence) -> Iterator[Reachability]:
             hops=(),
             reason=f"not tried: what became of {alone.address} says nothing of it ({reason})",
         )
+
+
+def _remedies(
+    snapshot: Snapshot, judged: Mapping[Case, Sequence[Reachability]], means: Means
+) -> dict[Case, Remedy]:
+    stopped: dict[Case, Stop] = {}
+    for case, several in judged.items():
+        first = several[0]
+        if first.stopped_by is not None and first.verdict is not Verdict.UNDECIDED:
+            stopped[case] = Stop(first.stopped_by, first.hops, (case,))
+    return mend(snapshot, group_stops(stopped), means)
 
 
 @frozen
