@@ -2,7 +2,7 @@
 
 The rule is one for every moment: unless the journal says that all was in force, everything goes
 back to what it was, and the run that follows installs anew. Raises UndecidedError where the journal
-cannot be read or acted on (nothing is then touched), InstallError where the undo is not complete.
+cannot be read or acted on (nothing is then touched), InstallError where a file cannot be put back.
 """
 
 from __future__ import annotations
@@ -52,14 +52,17 @@ def _settle(journal: Journal, state_folder: Path, targets: Mapping[str, Target])
         return f"cleaned up after the install begun at {journal.started}, which was complete"
     _check_known(journal, state_folder, targets)
     left = undo(journal, targets)
-    if left:
-        steps = "\n".join(f"  {step}" for step in left)
+    if left.files:
         raise InstallError(
             f"the install begun at {journal.started} was interrupted, and could not be undone in "
-            f"full. By hand:\n{steps}\n  rm {journals.path_in(state_folder)}   # when all is done"
+            f"full. By hand:\n{left}\n  rm {journals.path_in(state_folder)}   # when all is done"
         )
     journals.remove(state_folder)
-    return f"undid the install begun at {journal.started}, which was interrupted"
+    said = f"undid the install begun at {journal.started}, which was interrupted"
+    if left.programs:
+        # No reason to stop here: the plan of this run asks each program what it uses.
+        said += f", but for its programs:\n{left}"
+    return said
 
 
 def _check_known(journal: Journal, state_folder: Path, targets: Mapping[str, Target]) -> None:

@@ -24,7 +24,7 @@ from attrs import evolve
 from mxguard.install import journal as journals
 from mxguard.install import places
 from mxguard.install.journal import Phase
-from mxguard.install.undo import clean, undo
+from mxguard.install.undo import Leftover, clean, undo
 from mxguard.model.errors import InstallError, MxguardError, UndecidedError
 from mxguard.model.plan import FileChange, Plan, TargetPlan
 from mxguard.model.target import Target
@@ -179,11 +179,10 @@ def _check_signal(pending: Pending) -> None:
         raise InstallError(f"stopped by {pending.signal.name}")
 
 
-def _incomplete(error: BaseException, left: tuple[str, ...], journal: Path) -> InstallError:
-    steps = "\n".join(f"  {step}" for step in left)
+def _incomplete(error: BaseException, left: Leftover, journal: Path) -> InstallError:
     return InstallError(
         f"not installed: {_describe(error)}\nThe earlier state could not be put back in full. The "
-        f"next run tries again; by hand:\n{steps}\n  rm {journal}   # when all is done"
+        f"next run tries again; by hand:\n{left}\n  rm {journal}   # when all is done"
     )
 
 

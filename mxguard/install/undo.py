@@ -11,30 +11,48 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from attrs import frozen
+
 from mxguard.install.journal import FileEntry, Journal, Phase, TargetEntry, digest
 from mxguard.model.errors import MxguardError, UndecidedError
 from mxguard.model.target import RenderedFile, Target
 from mxguard.system import files
 
 
-def undo(journal: Journal, targets: Mapping[str, Target]) -> tuple[str, ...]:
-    """Put files, folders and programs back; what is left to do by hand, empty if all is done.
+@frozen
+class Leftover:
+    """What an undo could not do: steps for a person, as shell commands or comments."""
+
+    files: tuple[str, ...]
+    programs: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.programs)
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {step}" for step in (*self.files, *self.programs))
+
+
+def undo(journal: Journal, targets: Mapping[str, Target]) -> Leftover:
+    """Put files, folders and programs back; false if nothing is left to do.
 
     Every target that the journal names must be in `targets`.
     """
     # Before the switch the places are as they were, or as somebody else made them since.
     restore = _restore if journal.phase is Phase.SWITCHING else _discard
-    left = [step for entry in journal.files for step in _attempt(restore, entry)]
-    left += _sync(journal)
+    of_files = [step for entry in journal.files for step in _attempt(restore, entry)]
+    of_files += _sync(journal)
     for folder in reversed(journal.folders):
         # Never made, or somebody else has put something there since.
         with contextlib.suppress(OSError):
             folder.rmdir()
+    of_programs: list[str] = []
     if journal.phase is Phase.SWITCHING:
-        files_are_back = not left
         for target in reversed(journal.targets):
-            left += _restore_program(target, targets[target.name], files_are_back=files_are_back)
-    return tuple(left)
+            of_programs += _restore_program(
+                target, targets[target.name], files_are_back=not of_files
+            )
+    return Leftover(tuple(of_files), tuple(of_programs))
 
 
 def clean(journal: Journal) -> None:

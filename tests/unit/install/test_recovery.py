@@ -120,13 +120,28 @@ def test_a_target_that_is_not_known_any_more_stops_it_before_anything_is_touched
     assert world.snapshot() == before
 
 
-def test_a_program_that_is_missing_keeps_the_journal_for_the_next_run(world: World) -> None:
+def test_a_program_that_cannot_be_told_is_named_and_told_by_the_next_install(
+    world: World,
+) -> None:
     before = world.snapshot()
     kill_when_loading(world)
-    world.beta.is_missing = True
-    with pytest.raises(InstallError, match="then have beta load its files: beta load could not"):
+    world.alpha.refused = b"a 1"
+    assert "then have alpha load its files: alpha load ended with code 1" in str(world.recover())
+    assert not journal.path_in(world.state).exists()
+    world.alpha.refused = None
+    assert world.plan(world.old()).activations == ("alpha",)
+    world.install(world.old())
+    assert world.snapshot() == before
+
+
+def test_a_file_that_cannot_be_put_back_keeps_the_journal_for_the_next_run(world: World) -> None:
+    before = world.snapshot()
+    kill_when_loading(world)
+    backup = files.backup_path(world.etc / "alpha.conf")
+    backup.rename(world.etc / "aside")
+    with pytest.raises(InstallError, match=r"alpha\.conf.mxguard-old is gone"):
         world.recover()
-    world.beta.is_missing = False
+    (world.etc / "aside").rename(backup)
     world.recover()
     assert world.snapshot() == before
 
