@@ -1,4 +1,4 @@
-"""Which targets a configuration enables. A target more is a line more here."""
+"""The targets, and which of them a configuration enables. A target more is a line more here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from mxguard.targets.nftables import NftablesTarget
 from mxguard.targets.postfix import PostfixTarget
 
 
-def enabled_targets(configuration: Configuration) -> tuple[Target, ...]:
-    """The targets in the order in which they are installed: the firewall opens first."""
+def all_targets(configuration: Configuration) -> tuple[Target, ...]:
+    """Every target there is, in the order in which they are installed: the firewall opens first."""
     sections = configuration.targets
-    targets: list[Target] = []
-    if sections.nftables.enabled:
-        targets.append(NftablesTarget(sections.nftables))
-    if sections.postfix.enabled:
-        targets.append(PostfixTarget(sections.postfix, mail_ports(configuration)))
-    return tuple(targets)
+    return (
+        NftablesTarget(sections.nftables),
+        PostfixTarget(sections.postfix, mail_ports(configuration)),
+    )
+
+
+def enabled_targets(configuration: Configuration) -> tuple[Target, ...]:
+    """The targets that the configuration does not switch off, in the same order."""
+    sections = configuration.targets
+    enabled = {"nftables": sections.nftables.enabled, "postfix": sections.postfix.enabled}
+    return tuple(target for target in all_targets(configuration) if enabled[target.name])
 
 
 def mail_ports(configuration: Configuration) -> tuple[int, ...]:
