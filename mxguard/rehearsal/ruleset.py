@@ -11,6 +11,7 @@ a connection limit's list are not in the dump: they start full and empty.
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +22,11 @@ from mxguard.model.snapshot import NftRuleset
 from mxguard.rehearsal.compatibility import compatibility
 from mxguard.rehearsal.restate import restated
 from mxguard.system import netlink, nftables
-from mxguard.system.netlink import Message, NetlinkSocket, attribute
+from mxguard.system.netlink import Message, NetlinkError, NetlinkSocket, attribute
 from mxguard.system.nftables import NFGENMSG_SIZE, Chain, ChainFlag, Rule, Set, SetFlag, Type
 
+_UNPRIVILEGED_SIZE = 160_000
+"""Bytes in one transaction: the default of net.core.wmem_max, less what the kernel adds."""
 _SET_COUNT, _SET_TYPE = 19, 20
 """NFTA_SET_TYPE and NFTA_SET_COUNT, since Linux 6.16: what the kernel chose and holds."""
 
@@ -40,15 +43,36 @@ _OWN: dict[Type, set[int]] = {
 
 
 def load(ruleset: NftRuleset, socket: NetlinkSocket, *, flush: bool = False) -> None:
-    """Make the ruleset in the socket's namespace in one transaction.
+    """Make the ruleset in the socket's namespace; with `flush`, in place of all that is there.
 
-    With `flush` everything that is there goes in the same transaction, so no packet meets neither.
-    Raises NetlinkError with the kernel's refusal; nothing has changed then.
+    It is one transaction, or several where the process may not send that much at once: root in a
+    user namespace only is held to net.core.wmem_max. Raises NetlinkError with the kernel's refusal.
     """
-    messages = [request for unit in units(ruleset) for request in unit]
+    groups = list(units(ruleset))
     if flush:
-        messages.insert(0, nftables.message(Type.DELTABLE, nftables.NFPROTO_UNSPEC, b""))
-    socket.batch(messages)
+        delete_all = nftables.message(Type.DELTABLE, nftables.NFPROTO_UNSPEC, b"")
+        groups.insert(0, [delete_all])
+    try:
+        socket.batch(request for unit in groups for request in unit)
+    except NetlinkError as error:
+        if error.code != errno.EMSGSIZE:
+            raise
+        for part in _parts_of(groups):
+            socket.batch(part)
+
+
+def _parts_of(groups: Iterable[list[Message]]) -> Iterator[list[Message]]:
+    """The units in as few transactions as an unprivileged process can send."""
+    part: list[Message] = []
+    size = 0
+    for unit in groups:
+        length = sum(len(request.payload) + netlink.HEADER.size for request in unit)
+        if part and size + length > _UNPRIVILEGED_SIZE:
+            yield part
+            part, size = [], 0
+        part += unit
+        size += length
+    yield part
 
 
 def units(ruleset: NftRuleset) -> Iterator[list[Message]]:

@@ -246,7 +246,10 @@ class NetlinkSocket:
         )
         data = b"".join(parts)
         self._enlarge(_SO_SNDBUFFORCE, 2 * len(data) + _BUFFER)
-        self._socket.send(data)
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise NetlinkError(error.errno or errno.EIO, f"{len(data)} bytes sent") from error
         refused: NetlinkError | None = None
         while True:
             for message in unframe(self._socket.recv(_BUFFER)):
