@@ -77,16 +77,15 @@ def _open_everything(copy: Copy, link: str, source: Network, goal: Network) -> N
     for program, saved in copy.snapshot.xtables.items():
         if program.endswith("-legacy"):
             copy.host.command([f"{program}-restore"], stdin=_emptied(saved).encode())
-    ip = ["ip", f"-{source.family}"]
     copy.host.run(lambda: _forgive(link))
-    nodad = ["nodad"] if source.family == 6 else []
-    copy.host.command([*ip, "address", "replace", str(goal), "dev", link, *nodad])
-    copy.host.command([*ip, "route", "replace", str(source), "dev", link, "table", _FREE_TABLE])
-    for selector in (
-        ["to", str(source), "lookup", _FREE_TABLE],
-        ["to", str(goal), "lookup", "local"],
-    ):
-        copy.host.command([*ip, "rule", "add", "priority", "0", *selector])
+    nodad = " nodad" if source.family == 6 else ""
+    ways = (
+        f"address replace {goal} dev {link}{nodad}\n"
+        f"route replace {source} dev {link} table {_FREE_TABLE}\n"
+        f"rule add priority 0 to {source} lookup {_FREE_TABLE}\n"
+        f"rule add priority 0 to {goal} lookup local\n"
+    )
+    copy.host.command(["ip", f"-{source.family}", "-batch", "-"], stdin=ways.encode())
 
 
 def _forgive(link: str) -> None:

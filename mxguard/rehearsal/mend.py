@@ -67,7 +67,7 @@ def _mend_one(snapshot: Snapshot, stop: Stop, means: Means) -> Remedy | None:
     advice: Remedy | None = None
     for _ in range(_DEPTH):
         behind: Stop | None = None
-        for proposal in proposals(stop, snapshot, means.mark):
+        for proposal in proposals(stop, snapshot, means.mark if means.marking else None):
             if proposal.change is None:
                 advice = advice or _remedy([*taken, proposal], proven=False)
                 continue

@@ -75,8 +75,8 @@ def is_crowdsec(stopped_by: StoppedBy) -> bool:
     )
 
 
-def proposals(stop: Stop, snapshot: Snapshot, mark: int) -> Iterator[Proposal]:
-    """What might mend it, in the order in which to try."""
+def proposals(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Proposal]:
+    """What might mend it, in the order in which to try. `mark` None: nothing marks peers."""
     kind = stop.stopped_by.kind
     if kind in (StopKind.NFT, StopKind.IPTABLES):
         yield from _unbans(stop)
@@ -126,16 +126,17 @@ def _lifting(stopped: StoppedBy, addresses: Sequence[str]) -> Callable[[Copy], N
     return _running([f"{program}-{variant} -t {stopped.table} -D {rule}"])
 
 
-def _guards(stop: Stop, snapshot: Snapshot, mark: int) -> Iterator[Proposal]:
+def _guards(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Proposal]:
     guard = guards.guard_against(stop.stopped_by, stop.hops, snapshot)
     if guard is None:
         return
-    by_mark = (guards.insert_command(guard, mark),)
     where = f"{guard.family} {guard.table} {guard.chain}"
-    yield Proposal(by_mark, _running(by_mark), f"lets marked peers pass {where}")
+    if mark is not None:
+        by_mark = (guards.insert_command(guard, mark),)
+        yield Proposal(by_mark, _running(by_mark), f"lets marked peers pass {where}")
     commands = tuple(_by_address(guard, stop))
     if commands:
-        why = f"lets these addresses pass {where}, which runs before peers are marked"
+        why = f"lets these addresses pass {where}, which the peers' mark does not"
         yield Proposal(commands, _running(commands), why)
 
 

@@ -13,6 +13,7 @@ outside netfilter, and bridge chains of a link that is not traced at its ingress
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ from mxguard.model.errors import UndecidedError
 from mxguard.rehearsal.packets import ACK, SYN, Segment, parse_headers
 from mxguard.system import netlink, nftables
 from mxguard.system.namespaces import Namespace
-from mxguard.system.netlink import NETLINK_NETFILTER, Message
+from mxguard.system.netlink import NETLINK_NETFILTER, Message, NetlinkSocket
 from mxguard.system.nftables import NFGENMSG_SIZE, Type
 
 TABLE = "mxguard-rehearsal"
@@ -33,7 +34,9 @@ TABLE = "mxguard-rehearsal"
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 """The hooks of the IP families, where the trace's own table stands first."""
 
-_FIRST = -(1 << 31)
+_FIRST = 1 << 31
+"""The least priority there is, INT_MIN, as the 32 bits in which it is sent."""
+_META_NFTRACE, _META_L4PROTO = 12, 16
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _NFNLGRP_NFTRACE = 9
 _SO_RCVBUFFORCE = 33
@@ -113,8 +116,8 @@ class Part(StrEnum):
 class Tracer:
     """Traces TCP in a copy while it is open; a context manager.
 
-    Entering adds the rehearsal's table to the copy, leaving removes it. Raises UndecidedError where
-    records were lost.
+    Entering adds the rehearsal's table to the copy, which keeps it: a copy is thrown away. Raises
+    UndecidedError where records were lost.
     """
 
     def __init__(self, host: Namespace, links: Iterable[str], *, legacy: bool = False) -> None:
@@ -126,8 +129,8 @@ class Tracer:
             self._events = self._open()
             self._events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTRACE)
             self._records = self._open_log() if self._legacy else None
-            self._host.command(["nft", "-f", "-"], stdin=ruleset(self._links).encode())
-            self._stack.callback(self._withdraw)
+            with self._host.run(lambda: NetlinkSocket(NETLINK_NETFILTER)) as link:
+                link.batch(trace_table(self._links))
             self._stack = self._stack.pop_all()
         return self
 
@@ -145,11 +148,6 @@ class Tracer:
         if self._records is not None:
             steps.extend(filter(None, map(decode_log, _received(self._records))))
         return steps
-
-    def _withdraw(self) -> None:
-        families = ("netdev", "inet") if self._links else ("inet",)
-        lines = "".join(f"delete table {family} {TABLE}\n" for family in families)
-        self._host.command(["nft", "-f", "-"], stdin=lines.encode())
 
     def _open(self) -> socket.socket:
         made = self._host.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
@@ -172,22 +170,60 @@ class Tracer:
         return made
 
 
-def ruleset(links: Iterable[str]) -> str:
-    """The nft commands that switch the trace on: at the ingress of `links`, and behind it."""
-    trace = "meta l4proto tcp meta nftrace set 1"
-    lines = []
-    for number, link in enumerate(links):
-        hook = f'type filter hook ingress device "{link}" priority {_FIRST}'
-        lines.append(f"add chain netdev {TABLE} link{number} {{ {hook}; }}")
-        lines.append(f"add rule netdev {TABLE} link{number} {trace}")
-    if lines:
-        lines.insert(0, f"add table netdev {TABLE}")
-    lines.append(f"add table inet {TABLE}")
-    for hook in HOOKS:
-        placed = f"type filter hook {hook} priority {_FIRST}"
-        lines.append(f"add chain inet {TABLE} {hook} {{ {placed}; }}")
-        lines.append(f"add rule inet {TABLE} {hook} {trace}")
-    return "\n".join(lines) + "\n"
+def trace_table(links: Iterable[str]) -> list[Message]:
+    """The requests that switch the trace on: at the ingress of `links`, and at every IP hook."""
+    ingress = [("netdev", f"ingress{number}", 0, link) for number, link in enumerate(links)]
+    behind = [("inet", hook, number, "") for number, hook in enumerate(HOOKS)]
+    numbers = {name: number for number, name in _FAMILIES.items()}
+    requests: list[Message] = []
+    for family in ("netdev", "inet") if ingress else ("inet",):
+        name = netlink.text(nftables.Table.NAME, TABLE)
+        # It may stand there from an earlier trace of the same copy.
+        for kind in (Type.NEWTABLE, Type.DELTABLE, Type.NEWTABLE):
+            requests.append(nftables.message(kind, numbers[family], name, netlink.NLM_F_CREATE))
+    for family, chain, hook, link in (*ingress, *behind):
+        for kind, fields in (
+            (Type.NEWCHAIN, _chain(chain, hook, link)),
+            (Type.NEWRULE, _rule(chain)),
+        ):
+            requests.append(nftables.message(kind, numbers[family], fields, netlink.NLM_F_CREATE))
+    return requests
+
+
+def _chain(name: str, hook: int, link: str) -> bytes:
+    place = netlink.u32(nftables.Hook.HOOKNUM, hook)
+    place += netlink.u32(nftables.Hook.PRIORITY, _FIRST)
+    if link:
+        place += netlink.attribute(nftables.Hook.DEV, os.fsencode(link) + b"\0")
+    return (
+        netlink.text(nftables.Chain.TABLE, TABLE)
+        + netlink.text(nftables.Chain.NAME, name)
+        + netlink.nested(nftables.Chain.HOOK, place)
+        + netlink.text(nftables.Chain.TYPE, "filter")
+    )
+
+
+def _rule(chain: str) -> bytes:
+    """`meta l4proto tcp meta nftrace set 1`."""
+    register = netlink.u32(1, 1)
+    value = netlink.nested(3, netlink.attribute(nftables.DATA_VALUE, bytes([socket.IPPROTO_TCP])))
+    one = netlink.nested(2, netlink.attribute(nftables.DATA_VALUE, b"\1"))
+    expressions = (
+        _expression("meta", register + netlink.u32(2, _META_L4PROTO)),
+        _expression("cmp", register + netlink.u32(2, 0) + value),
+        _expression("immediate", register + one),
+        _expression("meta", netlink.u32(2, _META_NFTRACE) + netlink.u32(3, 1)),
+    )
+    return (
+        netlink.text(nftables.Rule.TABLE, TABLE)
+        + netlink.text(nftables.Rule.CHAIN, chain)
+        + netlink.nested(nftables.Rule.EXPRESSIONS, *expressions)
+    )
+
+
+def _expression(name: str, data: bytes) -> bytes:
+    fields = netlink.text(nftables.EXPR_NAME, name) + netlink.nested(nftables.EXPR_DATA, data)
+    return netlink.nested(nftables.LIST_ELEM, fields)
 
 
 def decode_trace(message: Message, packets: dict[int, Segment | None]) -> Step | None:

@@ -20,6 +20,7 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -68,12 +69,14 @@ class Wire:
         self._taps: dict[int, socket.socket] = {}
         self._number = 0
         self._last_link: int | None = None
+        self._sockets: list[socket.socket] = []
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Wire:
         with self._stack:
-            self._stack.enter_context(_one_processor())
+            self._stack.callback(self._close)
             self._receiver = self._raw_socket(self._wire, socket.htons(packets.ETH_P_ALL))
+            self._stack.enter_context(_one_processor())
             self._stack = self._stack.pop_all()
         return self
 
@@ -168,9 +171,15 @@ class Wire:
             self._taps[link] = tap
         return self._taps[link]
 
+    def _close(self) -> None:
+        # Closing a packet socket takes the kernel some milliseconds (an RCU grace period), in which
+        # there is nothing to wait for.
+        for one in self._sockets:
+            threading.Thread(target=one.close, name="mxguard-close").start()
+
     def _raw_socket(self, namespace: Namespace, protocol: int = 0) -> socket.socket:
         made = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, protocol)
-        self._stack.callback(made.close)
+        self._sockets.append(made)
         made.setblocking(False)
         made.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
         # Also keeps the frames out of queueing disciplines and netdev egress chains.
