@@ -50,6 +50,7 @@ class Fault(Enum):
     WRONG_ID = auto()
     QUERY_BACK = auto()
     GARBAGE = auto()
+    CUT_OFF = auto()
     NO_EDNS = auto()
     POISONED = auto()
     OTHER_SOURCE = auto()
@@ -221,6 +222,8 @@ class NameServer:
             reply.flags &= ~dns.flags.QR
         elif fault is Fault.GARBAGE:
             return query.id.to_bytes(2, "big") + b"\xff" * 40
+        elif fault is Fault.CUT_OFF:
+            return reply.to_wire()[:-3]
         elif fault is Fault.NO_EDNS and query.edns >= 0:
             reply = dns.message.make_response(query)
             reply.use_edns(False)

@@ -36,6 +36,7 @@ _RECURSE_AND_AUTHENTICATE = dns.flags.RD | dns.flags.AD
 _EDNS = b"\0" + struct.pack("!HHIH", dns.rdatatype.OPT, 1232, 0, 0)
 _TYPES = {name: int(dns.rdatatype.from_text(name)) for name in ("A", "AAAA", "MX", "TXT", "PTR")}
 _EDE_OPTION = 15
+_OPCODE_MASK = 0x7800
 _REFUSE_EDNS = {dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS}
 
 
@@ -69,8 +70,7 @@ def query(question: Question, identity: int, *, edns: bool = True) -> bytes:
 
 def read(wire: bytes, question: Question, identity: int, *, require_ad: bool) -> Answer | Alias:
     """What the response in `wire` says to `question`; raises as the module says."""
-    if len(wire) < _HEADER.size or _HEADER.unpack_from(wire)[0] != identity:
-        raise ForeignAnswerError("an answer with another id")
+    _check_header(wire, identity)
     try:
         message = dns.message.from_wire(wire)
     except dns.exception.DNSException as error:
@@ -92,9 +92,18 @@ def read(wire: bytes, question: Question, identity: int, *, require_ad: bool) ->
     return answer
 
 
-def _check_question(message: dns.message.Message, question: Question) -> None:
-    if not message.flags & dns.flags.QR:
+def _check_header(wire: bytes, identity: int) -> None:
+    if len(wire) < _HEADER.size or _HEADER.unpack_from(wire)[0] != identity:
+        raise ForeignAnswerError("an answer with another id")
+    flags = _HEADER.unpack_from(wire)[1]
+    if not flags & dns.flags.QR:
         raise ForeignAnswerError("a query instead of an answer")
+    # Before parsing: dnspython 2.3 raises ValueError where the opcode is unknown.
+    if flags & _OPCODE_MASK:
+        raise ForeignAnswerError("an answer to something other than a query")
+
+
+def _check_question(message: dns.message.Message, question: Question) -> None:
     if len(message.question) != 1:
         raise ForeignAnswerError("an answer that does not repeat the question")
     asked = message.question[0]

@@ -95,7 +95,7 @@ def test_an_answer_without_the_ad_bit_counts_only_where_none_is_required() -> No
 @given(st.binary(max_size=200))
 def test_no_bytes_whatever_raise_anything_else(data: bytes) -> None:
     with contextlib.suppress(*SIGNALS):
-        read(b"\0\7" + data, QUESTION, 7, require_ad=False)
+        read(b"\0\7\x80" + data, QUESTION, 7, require_ad=False)
 
 
 @given(st.data())
