@@ -7,17 +7,19 @@ whatever is not a whole snapshot that this version understands.
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import json
 import zlib
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
-from cattrs import BaseValidationError, Converter
+import attrs
 
-from mxguard.model.errors import MxguardError, UndecidedError
-from mxguard.model.network import Network, parse_network
+from mxguard.model.errors import UndecidedError
+from mxguard.model.network import Network, NetworkError, parse_network
 from mxguard.model.snapshot import Snapshot
 from mxguard.system.files import write_whole
 
@@ -29,7 +31,7 @@ _MODE = 0o600
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Replace `path` with the snapshot, readable by its owner alone."""
-    content = {"schema": f"{_NAME}/{_VERSION}", "snapshot": _converter().unstructure(snapshot)}
+    content = {"schema": f"{_NAME}/{_VERSION}", "snapshot": _plain(snapshot)}
     text = json.dumps(content, separators=(",", ":"))
     write_whole(path, gzip.compress(text.encode("ascii"), mtime=0), mode=_MODE)
 
@@ -43,9 +45,9 @@ def read_snapshot(path: Path) -> Snapshot:
     content = _unpack(path, data)
     _check_schema(path, content)
     try:
-        return _converter().structure(content["snapshot"], Snapshot)
-    except (BaseValidationError, KeyError, TypeError, ValueError, MxguardError) as error:
-        raise UndecidedError(f"{path} is a damaged snapshot: parts of it are missing") from error
+        return cast(Snapshot, _value(Snapshot, content["snapshot"]))
+    except (KeyError, TypeError, ValueError, NetworkError) as error:
+        raise UndecidedError(f"{path} is a damaged snapshot: {error}") from error
 
 
 def _unpack(path: Path, data: bytes) -> dict[str, Any]:
@@ -77,17 +79,44 @@ def _check_schema(path: Path, content: dict[str, Any]) -> None:
         )
 
 
-def _converter() -> Converter:
-    converter = Converter()
-    converter.register_unstructure_hook(bytes, lambda data: base64.b64encode(data).decode())
-    converter.register_structure_hook(bytes, lambda text, _: _bytes(text))
-    converter.register_unstructure_hook(Network, str)
-    converter.register_structure_hook(Network, lambda text, _: parse_network(text))
-    return converter
+def _plain(value: Any) -> Any:
+    """A value of the snapshot as JSON has it."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Network):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(member) for member in value]
+    if attrs.has(type(value)):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))
+        }
+    return dict(value) if isinstance(value, Mapping) else value
 
 
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError(str(error)) from error
+def _value(kind: Any, plain: Any) -> Any:
+    """`plain` as a value of type `kind`. Raises ValueError or TypeError where it is none."""
+    if kind is bytes:
+        return base64.b64decode(plain, validate=True)
+    if kind is Network:
+        return parse_network(plain)
+    if attrs.has(kind):
+        hints = _hints(kind)
+        if not isinstance(plain, dict) or plain.keys() - hints.keys():
+            raise ValueError(f"not a {kind.__name__}")
+        return kind(**{name: _value(hints[name], member) for name, member in plain.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple:
+        return tuple(_value(arguments[0], member) for member in plain)
+    if origin is Mapping:
+        return {_value(arguments[0], key): _value(arguments[1], plain[key]) for key in plain}
+    if origin is UnionType:
+        return None if plain is None else _value(arguments[0], plain)
+    if type(plain) is not kind:
+        raise ValueError(f"{plain!r} is not a {kind.__name__}")
+    return plain
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
