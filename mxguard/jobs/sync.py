@@ -19,6 +19,7 @@ from mxguard.jobs.load import Loaded
 from mxguard.jobs.locked import lock_path
 from mxguard.jobs.resolve import Progress, Refresh, refresh
 from mxguard.jobs.state import held_state
+from mxguard.jobs.wiring import read_wiring, wire
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
@@ -29,11 +30,16 @@ from mxguard.targets.registry import all_targets, enabled_targets
 
 @frozen
 class Options:
-    """How a run goes about it. `dry_run` changes nothing at all, `offline` asks no DNS."""
+    """How a run goes about it. `dry_run` changes nothing at all, `offline` asks no DNS.
+
+    `accepted` are peers whose refused answers are believed; `wire` also changes the
+    administrator's own configuration; `wait` is for another run to end, in seconds.
+    """
 
     dry_run: bool = False
     offline: bool = False
     accepted: frozenset[str] = frozenset()
+    wire: bool = False
     wait: float = 60.0
 
 
@@ -43,13 +49,14 @@ class SyncResult:
 
     refresh: Refresh
     plan: Plan
+    wired: tuple[str, ...]
     wiring: tuple[Wiring, ...]
     recovered: str | None
 
     @property
     def is_changed(self) -> bool:
         """Whether anything on the host is, or would be, another than before."""
-        return bool(self.refresh.changes) or not self.plan.is_empty
+        return bool(self.refresh.changes or self.wired) or not self.plan.is_empty
 
     @property
     def exit_code(self) -> int:
@@ -72,12 +79,12 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
         )
         refreshed = _refresh(loaded, options, progress)
         plan = make_plan(_wanted(configuration, refreshed.allowlist), state)
+        wired: tuple[str, ...] = ()
         if not options.dry_run:
             transaction.apply(plan, targets, state)
-        wiring = tuple(
-            line for target in enabled_targets(configuration) for line in target.wiring()
-        )
-    return SyncResult(refreshed, plan, wiring, recovered)
+            wired = wire(configuration) if options.wire else ()
+        wiring = read_wiring(configuration)
+    return SyncResult(refreshed, plan, wired, wiring, recovered)
 
 
 def diff_lines(plan: Plan) -> Iterator[DiffLine]:

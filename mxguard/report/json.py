@@ -75,6 +75,7 @@ def wiring_values(wiring: Sequence[Wiring]) -> list[dict[str, Any]]:
 def sync_document(
     changes: Sequence[Change],
     plan: Plan,
+    wired: Sequence[str],
     wiring: Sequence[Wiring],
     findings: Sequence[Finding],
     *,
@@ -89,6 +90,7 @@ def sync_document(
         "changes": change_values(changes),
         "files": [{"path": str(change.path), "action": _action(change)} for change in plan.changes],
         "activated": list(plan.activations),
+        "wired": list(wired),
         "wiring": wiring_values(wiring),
         "findings": finding_values(findings),
     }

@@ -31,7 +31,7 @@ def _peer_heading(peer: PeerState) -> str:
     heading = "; ".join(parts)
     if peer.status is PeerStatus.REFUSED:
         return f"{heading}\n  last answer refused: {peer.refusal}"
-    failed = [x for x in peer.lookups if x.outcome is Outcome.FAILED]
+    failed = [x for x in peer.lookups if x.outcome is Outcome.FAILED and not x.is_evidence]
     return heading + "".join(f"\n  {x.name} {x.type} failed: {x.detail}" for x in failed)
 
 
