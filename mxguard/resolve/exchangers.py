@@ -39,7 +39,7 @@ class _ExchangerReader:
     """Asks for the MX records, then for the addresses of every host in them."""
 
     def __init__(self, domain: str) -> None:
-        self._mx = Question(domain, "MX")
+        self._mx = Question(domain.lower(), "MX")
 
     def wanted(self, answers: Answers) -> Iterable[Question]:
         yield self._mx
