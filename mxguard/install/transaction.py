@@ -5,8 +5,8 @@ InstallError, after the earlier files and programs have been put back; where tha
 in full, the error says what is left to do by hand, and the next run tries again. A signal that asks
 to end is a failure like any other; a kill is undone by the next run (`mxguard.install.recovery`).
 
-The order: journal, keep the earlier file, stage and sync the candidate, verify, rename, sync,
-activate, ask the live program, forget the journal. Whatever can fail for want of room, permission
+The order: journal, stage and sync the candidates, verify, keep the earlier files, rename, sync,
+activate, ask the live programs, forget the journal. Whatever can fail for want of room, permission
 or a program comes before the first rename. Mode and owner of a replaced file are kept, its extended
 attributes and access control lists are not.
 """
@@ -67,6 +67,7 @@ class _Transaction:
             self._enter(Phase.STAGING)
             self._stage()
             self._verify()
+            self._keep()
             self._enter(Phase.SWITCHING)
             self._switch()
             _activate(self._plan, self._targets, self._pending)
@@ -97,9 +98,11 @@ class _Transaction:
             folder.chmod(0o755)  # whatever cron's umask is
             files.sync_folder(folder.parent)
         for change in self._changes:
-            _check_signal(self._pending)
-            _check_unchanged(change)
-            _stage_change(change)
+            if change.after is not None:
+                _check_signal(self._pending)
+                name = files.staged_path(change.path)
+                with _naming(change.path):
+                    files.stage(change.path, change.after, mode=change.mode, name=name)
         self._sync()
 
     def _verify(self) -> None:
@@ -107,6 +110,17 @@ class _Transaction:
             if target.changes:
                 _check_signal(self._pending)
                 self._targets[target.target].verify(_candidates(target))
+
+    def _keep(self) -> None:
+        # Not before the candidates are known to be good: a link changes the ctime of the file that
+        # is in force, by which a target may tell whether its program has read it.
+        for change in self._changes:
+            _check_signal(self._pending)
+            _check_unchanged(change)
+            if change.before is not None:
+                with _naming(change.path):
+                    files.keep(change.path)
+        self._sync()
 
     def _switch(self) -> None:
         for change in self._changes:
@@ -157,15 +171,13 @@ def _candidates(target: TargetPlan) -> dict[Path, Path]:
     }
 
 
-def _stage_change(change: FileChange) -> None:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """A write that fails does not say where."""
     try:
-        if change.before is not None:
-            files.keep(change.path)
-        if change.after is not None:
-            name = files.staged_path(change.path)
-            files.stage(change.path, change.after, mode=change.mode, name=name)
+        yield
     except OSError as error:
-        raise InstallError(f"{change.path}: {error.strerror}") from error
+        raise InstallError(f"{path}: {error.strerror}") from error
 
 
 def _check_unchanged(change: FileChange) -> None:

@@ -176,9 +176,10 @@ def test_candidates_and_backups_are_on_disk_before_a_rename_and_renames_before_a
     for name in ("alpha.conf", "alpha.new", "changed", "installed.json"):
         staged = told.index(f"open .{name}.mxguard-new")
         assert told[staged + 1 : staged + 5].count("os.fsync") == 1, name
-    # Behind the last candidate its own sync, one for each folder, and the journal's two.
+    # Behind the last candidate its own sync, one for each folder, one for each folder with the
+    # backups, and the journal's two.
     last_staged = told.index("open .installed.json.mxguard-new")
-    assert told[last_staged:first_rename].count("os.fsync") == 1 + folders + 2
+    assert told[last_staged:first_rename].count("os.fsync") == 1 + 2 * folders + 2
     assert told[last_rename : told.index("open alpha")].count("os.fsync") == folders
     journals = [place for place, event in enumerate(told) if event == "os.rename journal.json"]
     assert [told[place + 2] for place in journals] == ["os.fsync"] * 3
