@@ -18,7 +18,10 @@ COMMANDS = {
     "show": "Show the locked allowlist, and why each network is in it.",
     "resolve": "Ask DNS and refresh the lock.",
     "render": "Write the snippets from the lock: no DNS, no root.",
-    "sync": "Resolve, render, plan, install, verify: what cron runs.",
+    "sync": "Resolve, render, plan, rehearse, install, verify: what cron runs.",
+    "audit": "Would any peer be stopped? Tried in a disposable copy of this host.",
+    "trace": "Show one address's way through the host, rule by rule.",
+    "snapshot": "Write the live state as one file, for an audit elsewhere.",
 }
 """Command name -> its one-line help; the module of the same name in this folder holds it."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mxguard.model.audit import Audit
 from mxguard.model.mailserver import SmtpAttempt
-from mxguard.model.verdict import Reachability, StoppedBy
+from mxguard.model.verdict import Hop, Reachability, StoppedBy
 from mxguard.report.json import finding_values
 
 
@@ -19,6 +20,28 @@ def audit_document(audit: Audit) -> dict[str, Any]:
         "reachability": [_reachability(item) for item in audit.reachability],
         "smtp": [_smtp(item) for item in audit.smtp],
         "findings": finding_values(audit.findings),
+    }
+
+
+def trace_document(found: Sequence[Reachability]) -> dict[str, Any]:
+    """Schema mxguard.trace/1: as the audit's reachability, with every hop."""
+    return {
+        "schema": "mxguard.trace/1",
+        "ways": [
+            _reachability(item) | {"hops": [_hop(hop) for hop in item.hops]} for item in found
+        ],
+    }
+
+
+def _hop(hop: Hop) -> dict[str, Any]:
+    return {
+        "hook": hop.hook,
+        "family": hop.family,
+        "table": hop.table,
+        "chain": hop.chain,
+        "handle": hop.handle,
+        "text": hop.text,
+        "verdict": hop.verdict,
     }
 
 

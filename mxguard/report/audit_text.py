@@ -8,7 +8,7 @@ from mxguard.model.audit import Audit
 from mxguard.model.mailserver import SmtpAttempt, SmtpVerdict
 from mxguard.model.network import Network
 from mxguard.model.ranges import merge, subtract
-from mxguard.model.verdict import Hop, Reachability, Verdict
+from mxguard.model.verdict import Reachability, Verdict
 from mxguard.report.text import findings_text
 
 
@@ -46,15 +46,26 @@ def _count(networks: Iterable[Network]) -> int:
     return sum(network.size for network in networks)
 
 
-def trace_text(hops: Sequence[Hop], outcome: str) -> list[str]:
-    """One address's way: hook by hook, chain by chain, verdict by verdict."""
-    lines: list[str] = []
+def trace_text(found: Sequence[Reachability]) -> list[str]:
+    """One address's way to each destination: hook by hook, chain by chain, verdict by verdict."""
+    return [line for item in found for line in _trace_lines(item)]
+
+
+def _trace_lines(item: Reachability) -> list[str]:
+    lines = [f"{item.source.address} to {item.destination.address} port {item.port}"]
     place = ""
-    for hop in hops:
-        here = f"{hop.hook}  {hop.family} {hop.table} {hop.chain}"
+    for hop in item.hops:
+        here = f"  {hop.hook}: {hop.family} {hop.table} {hop.chain}"
         if here != place:
             lines.append(here)
             place = here
-        handle = "" if hop.handle is None else f"handle {hop.handle}: "
-        lines.append(f"    {handle}{hop.text} -> {hop.verdict}")
+        handle = "" if hop.handle is None else f" (handle {hop.handle})"
+        lines.append(f"    {hop.text}{handle} -> {hop.verdict}")
+    outcome = f"  {item.verdict}"
+    if item.attempted > 1:
+        outcome += f", {item.delivered} of {item.attempted} connections at once"
+    if item.stopped_by is not None:
+        outcome += f": {item.stopped_by.text}"
+    if item.reason:
+        outcome += f" ({item.reason})"
     return [*lines, outcome]
