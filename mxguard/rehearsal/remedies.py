@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
+from mxguard.model.bans import Ban, ban_of
 from mxguard.model.network import Network, format_address
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop, StopKind, StoppedBy
@@ -27,11 +28,6 @@ from mxguard.rehearsal.plan import Case, gateways
 _MOST = 32
 """Above this many commands or addresses a remedy is no help to anybody."""
 
-_F2B_SET = re.compile(r"@(?P<set>addr6?-set-(?P<jail>[\w.-]+))")
-_F2B_IPSET = re.compile(r"--match-set (?P<set>f2b-(?P<jail>[\w.-]+?)6?) src")
-_F2B_CHAIN = re.compile(r"^f2b-(?P<jail>[\w.-]+)$")
-_CROWDSEC_SET = re.compile(r"@(?P<set>crowdsec6?-[\w.-]+)")
-_IPSET = re.compile(r"--match-set (?P<set>[\w.:-]+) src")
 _RULE_PRIORITY = re.compile(r"^(?P<priority>\d+): ")
 
 
@@ -58,23 +54,6 @@ class Stop:
         return tuple(network for case in self.cases for network in case.group.members)
 
 
-def ban_jail(stopped_by: StoppedBy) -> str | None:
-    """The fail2ban jail whose ban a rule carries out, None for other rules."""
-    for pattern in (_F2B_SET, _F2B_IPSET):
-        found = pattern.search(stopped_by.text)
-        if found is not None:
-            return found["jail"]
-    found = _F2B_CHAIN.match(stopped_by.chain or "")
-    return found["jail"] if found and stopped_by.kind is StopKind.IPTABLES else None
-
-
-def is_crowdsec(stopped_by: StoppedBy) -> bool:
-    """Whether a rule carries out CrowdSec's decisions."""
-    return (
-        _CROWDSEC_SET.search(stopped_by.text) is not None or "match-set crowdsec" in stopped_by.text
-    )
-
-
 def proposals(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Proposal]:
     """What might mend it, in the order in which to try. `mark` None: nothing marks peers."""
     kind = stop.stopped_by.kind
@@ -90,36 +69,29 @@ def proposals(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Prop
 
 
 def _unbans(stop: Stop) -> Iterator[Proposal]:
-    stopped, addresses = stop.stopped_by, _singles(stop.networks)
-    if addresses is None:
+    ban, addresses = ban_of(stop.stopped_by), _singles(stop.networks)
+    if ban is None or addresses is None:
         return
-    jail = ban_jail(stopped)
-    lift = _lifting(stopped, addresses)
-    if jail is not None:
-        command = f"fail2ban-client set {shlex.quote(jail)} unbanip {' '.join(addresses)}"
-        yield Proposal((command,), lift, f"lifts the ban of fail2ban's jail {jail}")
-    elif is_crowdsec(stopped):
+    lift = _lifting(stop.stopped_by, ban, addresses)
+    if ban.program == "fail2ban":
+        command = f"fail2ban-client set {shlex.quote(str(ban.jail))} unbanip {' '.join(addresses)}"
+        yield Proposal((command,), lift, f"lifts the ban of fail2ban's jail {ban.jail}")
+    elif ban.program == "crowdsec":
         commands = tuple(f"cscli decisions delete --ip {address}" for address in addresses)
         yield Proposal(commands, lift, "deletes CrowdSec's decision")
-    elif (found := _IPSET.search(stopped.text)) is not None:
-        commands = tuple(f"ipset del {found['set']} {address}" for address in addresses)
-        yield Proposal(
-            commands, _running(commands), f"takes the peer out of the ipset {found['set']}"
-        )
+    else:
+        commands = tuple(f"ipset del {ban.set} {address}" for address in addresses)
+        yield Proposal(commands, lift, f"takes the peer out of the ipset {ban.set}")
 
 
-def _lifting(stopped: StoppedBy, addresses: Sequence[str]) -> Callable[[Copy], None] | None:
+def _lifting(stopped: StoppedBy, ban: Ban, addresses: Sequence[str]) -> Callable[[Copy], None]:
     """What the owner's command does to the firewall, as a change in a copy."""
-    if stopped.kind is StopKind.NFT:
-        found = _F2B_SET.search(stopped.text) or _CROWDSEC_SET.search(stopped.text)
-        if found is None:
-            return None
-        elements = ", ".join(addresses)
-        where = f"{stopped.family} {stopped.table} {found['set']}"
-        return _running([f"nft {shlex.quote(f'delete element {where} {{ {elements} }}')}"])
-    found = _IPSET.search(stopped.text)
-    if found is not None:
-        return _running([f"ipset del {found['set']} {address}" for address in addresses])
+    if ban.set is not None and stopped.kind is StopKind.NFT:
+        where = f"{stopped.family} {stopped.table} {ban.set}"
+        words = f"delete element {where} {{ {', '.join(addresses)} }}"
+        return _running([f"nft {shlex.quote(words)}"])
+    if ban.set is not None:
+        return _running([f"ipset del {ban.set} {address}" for address in addresses])
     program = "iptables" if stopped.family == "ip" else "ip6tables"
     variant = "legacy" if stopped.handle is None else "nft"
     rule = stopped.text.removeprefix("-A ")
