@@ -24,6 +24,7 @@ Current = Mapping[Path, FileState | None]
 
 def make_plan(wanted: Wanted, state_folder: Path) -> Plan:
     """What it takes to have every target use its files. Reads only."""
+    places.check(record.path_in(state_folder))
     written, recorded = record.read(state_folder)
     _check_distinct(wanted)
     paths = {target.name: _paths_of(target, rendered, recorded) for target, rendered in wanted}

@@ -2,7 +2,8 @@
 
 The rule is one for every moment: unless the journal says that all was in force, everything goes
 back to what it was, and the run that follows installs anew. Raises UndecidedError where the journal
-cannot be read or acted on (nothing is then touched), InstallError where a file cannot be put back.
+cannot be read or acted on (nothing is then touched), RefusedError where others than root could have
+written it, InstallError where a file cannot be put back.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mxguard.install import journal as journals
+from mxguard.install import places
 from mxguard.install.journal import Journal, Phase
 from mxguard.install.undo import clean, undo
 from mxguard.model.errors import InstallError, UndecidedError
@@ -20,7 +22,7 @@ from mxguard.system import files
 
 def interrupted(state_folder: Path) -> str | None:
     """What a recovery would do, in words, or None. Changes nothing: for `--dry-run`."""
-    journal = journals.read(state_folder)
+    journal = _read(state_folder)
     if journal is None:
         return None
     if journal.phase is Phase.DONE:
@@ -33,7 +35,7 @@ def recover(state_folder: Path, targets: Mapping[str, Target]) -> str | None:
 
     The caller holds the run lock. `targets` by name, the disabled ones too.
     """
-    journal = journals.read(state_folder)
+    journal = _read(state_folder)
     try:
         said = None if journal is None else _settle(journal, state_folder, targets)
         files.sweep(state_folder)
@@ -43,6 +45,12 @@ def recover(state_folder: Path, targets: Mapping[str, Target]) -> str | None:
             f"{error.strerror}"
         ) from error
     return said
+
+
+def _read(state_folder: Path) -> Journal | None:
+    # Root does what the journal says: nobody else may be able to write one.
+    places.check(journals.path_in(state_folder))
+    return journals.read(state_folder)
 
 
 def _settle(journal: Journal, state_folder: Path, targets: Mapping[str, Target]) -> str:

@@ -3,14 +3,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mxguard.install import journal
+from mxguard.install import journal, places
 from mxguard.install.journal import Phase
 from mxguard.install.recovery import interrupted, recover
-from mxguard.model.errors import InstallError, UndecidedError
+from mxguard.model.errors import InstallError, RefusedError, UndecidedError
 from mxguard.system import files
 
 from . import steps
@@ -163,6 +164,24 @@ def test_an_edit_made_after_a_kill_while_staging_is_not_lost(world: World) -> No
     edited.rename(world.etc / "alpha.conf")
     world.recover()
     assert (world.etc / "alpha.conf").read_text() == "edited"
+
+
+def test_a_journal_that_others_could_have_written_is_not_obeyed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_when_loading(world)
+    before = world.snapshot()
+    refused = RefusedError("others can write it")
+
+    def check(path: Path) -> None:
+        assert path == journal.path_in(world.state)
+        raise refused
+
+    monkeypatch.setattr(places, "check", check)
+    for attempt in (world.recover, lambda: interrupted(world.state)):
+        with pytest.raises(RefusedError):
+            attempt()
+    assert world.snapshot() == before
 
 
 def test_staged_files_of_the_state_folder_are_swept(world: World) -> None:

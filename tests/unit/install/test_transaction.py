@@ -84,11 +84,14 @@ def test_a_program_that_lost_the_list_gets_it_without_a_file_written(world: Worl
 class TestWhatFails:
     def test_a_candidate_that_the_program_rejects_is_never_put_in_place(self, world: World) -> None:
         before = world.snapshot()
+        stamps = {path: path.stat() for path in world.etc.rglob("*") if path.is_file()}
         wanted = [world.new()[0], (world.beta, (world.file("beta.d/kept", "syntax error"),))]
         with pytest.raises(InstallError, match=r"earlier state is in force: beta check .* syntax"):
             world.install(wanted)
         assert world.snapshot() == before
         assert world.alpha.calls == ["verify"]
+        # A target may tell by the ctime whether its program has read the file.
+        assert {path: path.stat() for path in stamps} == stamps
 
     def test_a_load_that_is_refused_brings_back_the_files_and_both_programs(
         self, world: World
