@@ -103,23 +103,30 @@ def set_routes(wanted: Sequence[Route], host: NetlinkSocket) -> None:
     """
     want = Counter(route_key(route.message) for route in wanted)
     have = _settled_routes(want, host)
-    surplus = have - want
-    host.submit([Message(routing.RTM_DELROUTE, 0, key) for key in surplus.elements()])
-    missing = want - have
+    surplus, missing = have - want, want - have
     pending = []
     for route in wanted:
         key = route_key(route.message)
         if missing[key] > 0:
             missing[key] -= 1
             pending.append(key)
+    # What the host has lost since may have been what a gateway was reached by, so it goes last.
+    pending = _add_routes(pending, host)
+    host.submit([Message(routing.RTM_DELROUTE, 0, key) for key in surplus.elements()])
+    _add_routes(pending, host)
+
+
+def _add_routes(keys: list[bytes], host: NetlinkSocket) -> list[bytes]:
+    """Add routes for as long as one more is taken; those that are refused."""
     flags = netlink.NLM_F_CREATE | netlink.NLM_F_APPEND
     # A gateway must be reachable by a route that is there already, and that one may come later.
-    while pending:
-        outcomes = host.submit([Message(routing.RTM_NEWROUTE, flags, key) for key in pending])
-        refused = [key for key, outcome in zip(pending, outcomes, strict=True) if outcome]
-        if len(refused) == len(pending):
-            return
-        pending = refused
+    while keys:
+        outcomes = host.submit([Message(routing.RTM_NEWROUTE, flags, key) for key in keys])
+        refused = [key for key, outcome in zip(keys, outcomes, strict=True) if outcome]
+        if len(refused) == len(keys):
+            break
+        keys = refused
+    return keys
 
 
 def _settled_routes(wanted: Counter[bytes], host: NetlinkSocket) -> Counter[bytes]:
