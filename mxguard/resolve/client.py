@@ -5,12 +5,13 @@ Never raises for what a server or the network does: that is a FAILED answer whos
 server and what it said.
 
 The servers are tried in turn, twice over, the second time with twice the patience; together that
-takes `timeout`. A server that answers SERVFAIL, REFUSED or lamely is not asked again. Each query
-has a socket of its own, connected, with a source port chosen by the kernel and a random id, so an
-answer from anywhere else never arrives and one made up off the path has to guess both (RFC 5452).
-An answer that comes late still counts as long as its question is open.
+takes `timeout`. A server that answers SERVFAIL, REFUSED or lamely is not asked again. Each question
+has its own connected socket for a server, with a source port chosen by the kernel and a random id,
+so an answer from anywhere else never arrives, and one made up off the path has to guess both (RFC
+5452). An answer that comes late still counts as long as its question is open.
 
-At most IN_FLIGHT questions are open at once: more at a time overran socket buffers when measured.
+At most IN_FLIGHT questions are open at once, fewer with many servers: more at a time overran socket
+buffers when measured, and each has a socket for each server that was asked.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from mxguard.resolve.nameservers import Server
 from mxguard.resolve.question import Alias, Answer, Question, failed
 
 IN_FLIGHT = 200
+_MOST_SOCKETS = 600
+"""Well below the 1,024 descriptors that a process may have open by default."""
+
 _LARGEST_DATAGRAM = 65535
 
 Deliver = Callable[[Question, "Answer | Alias"], None]
@@ -41,12 +45,13 @@ Deliver = Callable[[Question, "Answer | Alias"], None]
 
 @frozen
 class _Sent:
-    """One datagram on its way: to whom, from which socket, with which id, and with EDNS or not."""
+    """A query on its way: to whom, from which socket, with which id, and with EDNS or not."""
 
     server: Server
     handle: socket.socket
     identity: int
     edns: bool
+    wire: bytes
 
 
 @define(eq=False)
@@ -58,7 +63,7 @@ class _Open:
     tries: deque[tuple[Server, float]]
     server: Server | None = None
     timer: asyncio.TimerHandle | None = None
-    sockets: list[socket.socket] = Factory(list)
+    sent: dict[Server, _Sent] = Factory(dict)
     streams: list[asyncio.Task[None]] = Factory(list)
     refusals: dict[Server, str] = Factory(dict)
     ignored: list[str] = Factory(list)
@@ -78,9 +83,10 @@ class Client:
         self._waiting: deque[Question] = deque()
         self._open: dict[Question, _Open] = {}
         self._admitting = False
+        self._most_open = min(IN_FLIGHT, max(1, _MOST_SOCKETS // len(servers)))
 
     def ask(self, question: Question) -> None:
-        """Ask as soon as fewer than IN_FLIGHT questions are open."""
+        """Ask as soon as there is room for one more open question."""
         self._waiting.append(question)
         self._admit()
 
@@ -97,7 +103,7 @@ class Client:
         if self._admitting:
             return
         self._admitting = True
-        while self._waiting and len(self._open) < IN_FLIGHT:
+        while self._waiting and len(self._open) < self._most_open:
             question = self._waiting.popleft()
             entry = _Open(question, self._loop.time() + self._timeout, self._turns())
             self._open[question] = entry
@@ -136,18 +142,30 @@ class Client:
         self._try_next(entry)
 
     def _send(self, entry: _Open, server: Server) -> None:
+        """Send the query, or send it again from the socket that still waits for its answer."""
+        sent = entry.sent.get(server)
+        if sent is None or sent.edns is not server.edns:
+            self._close(sent)
+            sent = entry.sent[server] = self._connect(entry, server)
+        sent.handle.send(sent.wire)
+
+    def _connect(self, entry: _Open, server: Server) -> _Sent:
         identity = secrets.randbits(16)
-        edns = server.edns
-        wire = query(entry.question, identity, edns=edns)
         handle = socket.socket(server.family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             handle.connect(server.socket_address)
-            handle.send(wire)
         except OSError:
             handle.close()
             raise
-        entry.sockets.append(handle)
-        self._loop.add_reader(handle, self._receive, entry, _Sent(server, handle, identity, edns))
+        wire = query(entry.question, identity, edns=server.edns)
+        sent = _Sent(server, handle, identity, server.edns, wire)
+        self._loop.add_reader(handle, self._receive, entry, sent)
+        return sent
+
+    def _close(self, sent: _Sent | None) -> None:
+        if sent is not None:
+            self._loop.remove_reader(sent.handle)
+            sent.handle.close()
 
     def _receive(self, entry: _Open, sent: _Sent) -> None:
         server = sent.server
@@ -205,9 +223,8 @@ class Client:
             return
         if entry.timer is not None:
             entry.timer.cancel()
-        for handle in entry.sockets:
-            self._loop.remove_reader(handle)
-            handle.close()
+        for sent in entry.sent.values():
+            self._close(sent)
         for task in entry.streams:
             task.cancel()
         self._deliver(entry.question, answer)

@@ -16,20 +16,29 @@ at once, since it could only end by the limit.
 
 from __future__ import annotations
 
-from attrs import Factory, define, evolve, frozen
+from attrs import evolve, frozen
 
-from mxguard.model.lookup import Origin, Outcome, Problem, ProblemKind, SourcedNetwork, Step
+from mxguard.model.lookup import Outcome, Problem, ProblemKind, SourcedNetwork, Step
 from mxguard.model.names import is_host_name
-from mxguard.model.network import Network, containing
 from mxguard.model.ranges import to_networks
 from mxguard.resolve.dnsnames import is_printable, printable
 from mxguard.resolve.question import Answer, Answers, Question
 from mxguard.resolve.spf_discovery import DEEPEST, MOST_EXCHANGES, target_name
-from mxguard.resolve.spf_groups import Group, cut, everyone, join, split
+from mxguard.resolve.spf_groups import Group, everyone, join, split
 from mxguard.resolve.spf_macro import DomainSpec, SpfSyntaxError
+from mxguard.resolve.spf_matching import (
+    Place,
+    Result,
+    address_question,
+    networks_around,
+    one_more_void,
+    stated_networks,
+    within,
+)
 from mxguard.resolve.spf_record import Kind, Record, Records, Term
 
 MOST_VOIDS = 2
+_LONGEST_TTL = 0x7FFFFFFF
 
 
 @frozen
@@ -42,41 +51,10 @@ class Evaluation:
     has_record: bool = True
 
 
-@define
-class _Result:
-    """Of one record: the clients that pass, as networks and as groups, and those that do not.
-
-    Who met an error is in neither.
-    """
-
-    networks: list[SourcedNetwork] = Factory(list)
-    passed: list[Group] = Factory(list)
-    others: list[Group] = Factory(list)
-
-
-@frozen
-class _Place:
-    """Where in the tree of records an evaluation stands: the chain of domains, and how it came."""
-
-    path: tuple[str, ...]
-    origin: Origin
-    ttl: int
-
-    @property
-    def domain(self) -> str:
-        return self.path[-1]
-
-    def below(self, domain: str, kind: str) -> _Place:
-        return _Place((*self.path, domain), (*self.origin, Step(kind, domain)), self.ttl)
-
-
-_LONGEST_TTL = 0x7FFFFFFF
-
-
 def evaluate(root: str, answers: Answers, records: Records, limit: int) -> Evaluation:
     """Evaluate the SPF record of `root`, a canonical name; `limit` is `limits.spf_lookups`."""
     evaluator = _Evaluator(root, answers, records, limit)
-    result = evaluator.record(_Place((root,), (Step("spf", root),), _LONGEST_TTL), everyone())
+    result = evaluator.record(Place((root,), (Step("spf", root),), _LONGEST_TTL), everyone())
     networks = result.networks if result else []
     if any(sourced.origin[-1].kind == Kind.ALL for sourced in networks):
         detail = "its SPF record lets every address of the internet pass (all)"
@@ -98,24 +76,24 @@ class _Evaluator:
         self._records = records
         self._limit = limit
 
-    def record(self, place: _Place, groups: list[Group]) -> _Result | None:
+    def record(self, place: Place, groups: list[Group]) -> Result | None:
         """check_host() of one domain for the clients in `groups`; None for result "none"."""
         answer = self._answer(Question(place.domain, "TXT"))
         if answer is None:
-            return _Result(others=groups)
+            return Result(others=groups)
         if answer.outcome is Outcome.FAILED:
-            return _Result()
+            return Result()
         try:
             record = self._records.of(answer)
         except SpfSyntaxError as error:
             self._permerror(place.domain, str(error))
-            return _Result()
+            return Result()
         if record is None:
             return None
         return self._terms(record, evolve(place, ttl=min(place.ttl, answer.ttl)), groups)
 
-    def _terms(self, record: Record, place: _Place, groups: list[Group]) -> _Result:
-        result = _Result()
+    def _terms(self, record: Record, place: Place, groups: list[Group]) -> Result:
+        result = Result()
         for term in record.terms:
             if not groups:
                 break
@@ -135,39 +113,36 @@ class _Evaluator:
         return result
 
     def _redirect(
-        self, spec: DomainSpec, place: _Place, groups: list[Group], result: _Result
+        self, spec: DomainSpec, place: Place, groups: list[Group], result: Result
     ) -> None:
         groups = self._count(groups, place, f"redirect={spec.text}")
         target = target_name(spec, place.domain, self._root)
         if target is None:
             self._unlistable(place, f"redirect={spec.text}")
             return
-        child = self._child(target, place, groups, "redirect")
-        result.networks += child.networks
-        result.passed += child.passed
-        result.others += child.others
+        result.add(self._child(target, place, groups, "redirect"))
 
-    def _match(self, term: Term, place: _Place, groups: list[Group]) -> _Result:
+    def _match(self, term: Term, place: Place, groups: list[Group]) -> Result:
         """Who matches a term, as `passed`, and who goes on to the next, as `others`."""
         if term.kind is Kind.ALL:
             return self._all(term, place, groups)
         if term.networks:
-            return self._addresses(_sourced(term, place), term, place, groups)
+            return self._addresses(stated_networks(term, place), term, place, groups)
         target = target_name(term.target, place.domain, self._root)
         if target is None or term.kind in (Kind.EXISTS, Kind.PTR):
             self._unlistable(place, term.text)
-            return _Result(others=groups)
+            return Result(others=groups)
         if term.kind is Kind.INCLUDE:
             return self._child(target, place, groups, "include")
         if not self._is_askable(target, place):
-            return _Result(others=groups)
+            return Result(others=groups)
         if term.kind is Kind.A:
             return self._a(term, target, place, groups)
         return self._mx(term, target, place, groups)
 
-    def _all(self, term: Term, place: _Place, groups: list[Group]) -> _Result:
+    def _all(self, term: Term, place: Place, groups: list[Group]) -> Result:
         if term.qualifier != "+":
-            return _Result(passed=groups)
+            return Result(passed=groups)
         origin = (*place.origin, Step("all", place.domain))
         rest = [
             SourcedNetwork(network, origin, place.ttl)
@@ -176,63 +151,63 @@ class _Evaluator:
         ]
         return self._addresses(rest, term, place, groups)
 
-    def _child(self, target: str, place: _Place, groups: list[Group], kind: str) -> _Result:
+    def _child(self, target: str, place: Place, groups: list[Group], kind: str) -> Result:
         if not groups:
-            return _Result()
+            return Result()
         if target in place.path or len(place.path) > DEEPEST:
             self._permerror(place.domain, f"{kind} of {target} is a loop")
-            return _Result()
+            return Result()
         child = None
         if target and self._is_askable(target, place):
             child = self.record(place.below(target, kind), groups)
         if child is None:
             shown = target or "a name that cannot exist"
             self._permerror(place.domain, f"{kind} of {shown}, which has no SPF record")
-            return _Result()
+            return Result()
         return child
 
-    def _a(self, term: Term, target: str, place: _Place, groups: list[Group]) -> _Result:
-        result = _Result()
+    def _a(self, term: Term, target: str, place: Place, groups: list[Group]) -> Result:
+        result = Result()
         origin = (*place.origin, Step("a", target))
         for group in groups:
-            answer = self._answer(_address_question(target, group))
+            answer = self._answer(address_question(target, group))
             if answer is None:
                 result.others.append(group)
             elif answer.outcome is Outcome.ABSENT:
-                result.others += _void([group])
+                result.others += one_more_void([group])
             elif answer.outcome is Outcome.FOUND:
-                found = _networks(answer, group, term, origin, place.ttl)
-                _add(result, self._addresses(found, term, place, [group]))
+                found = networks_around(answer, group, term, origin, place.ttl)
+                result.add(self._addresses(found, term, place, [group]))
         return result
 
-    def _mx(self, term: Term, target: str, place: _Place, groups: list[Group]) -> _Result:
+    def _mx(self, term: Term, target: str, place: Place, groups: list[Group]) -> Result:
         answer = self._answer(Question(target, "MX"))
         if answer is None:
-            return _Result(others=groups)
+            return Result(others=groups)
         if answer.outcome is Outcome.FAILED:
-            return _Result()
+            return Result()
         if answer.outcome is Outcome.ABSENT:
-            return _Result(others=_void(groups))
+            return Result(others=one_more_void(groups))
         if len(answer.exchanges) > MOST_EXCHANGES:
             self._permerror(place.domain, f"{printable(term.text)} leads to more than 10 MX hosts")
-            return _Result()
-        result = _Result()
+            return Result()
+        result = Result()
         ttl = min(place.ttl, answer.ttl)
         names = [e.name for e in answer.exchanges if e.name and self._is_askable(e.name, place)]
         for group in groups:
-            _add(result, self._exchanges(term, target, names, evolve(place, ttl=ttl), group))
+            result.add(self._exchanges(term, target, names, evolve(place, ttl=ttl), group))
         return result
 
     def _exchanges(
-        self, term: Term, target: str, names: list[str], place: _Place, group: Group
-    ) -> _Result:
+        self, term: Term, target: str, names: list[str], place: Place, group: Group
+    ) -> Result:
         found: list[SourcedNetwork] = []
         is_failed = False
         for name in names:
-            answer = self._answer(_address_question(name, group))
+            answer = self._answer(address_question(name, group))
             if answer is not None and answer.outcome is Outcome.FOUND:
                 origin = (*place.origin, Step("mx", target), Step("host", name))
-                found += _networks(answer, group, term, origin, place.ttl)
+                found += networks_around(answer, group, term, origin, place.ttl)
             elif answer is not None and answer.outcome is Outcome.FAILED:
                 is_failed = True
         result = self._addresses(found, term, place, [group])
@@ -246,7 +221,7 @@ class _Evaluator:
             self.missing[question] = None
         return answer
 
-    def _count(self, groups: list[Group], place: _Place, text: str) -> list[Group]:
+    def _count(self, groups: list[Group], place: Place, text: str) -> list[Group]:
         """One more term that looks up; who has too many has met a permerror."""
         counted = [Group(g.family, g.ranges, g.lookups + 1, g.voids) for g in groups]
         kept = [group for group in counted if group.lookups <= self._limit]
@@ -256,10 +231,10 @@ class _Evaluator:
         return kept
 
     def _addresses(
-        self, found: list[SourcedNetwork], term: Term, place: _Place, groups: list[Group]
-    ) -> _Result:
+        self, found: list[SourcedNetwork], term: Term, place: Place, groups: list[Group]
+    ) -> Result:
         """Who of the groups is in the networks, and who is not."""
-        result = _Result()
+        result = Result()
         for group in groups:
             mine = [sourced for sourced in found if sourced.network.family == group.family]
             inside, outside = split(group, (sourced.network for sourced in mine))
@@ -270,14 +245,14 @@ class _Evaluator:
             if group.voids <= MOST_VOIDS:
                 result.passed.append(inside)
                 for sourced in mine:
-                    result.networks += _within(sourced, group)
+                    result.networks += within(sourced, group)
             elif term.qualifier == "+":
                 detail = "IPv{} networks are hidden by more than {} void lookups, from {} on"
                 text = printable(term.text)
                 self._permerror(place.domain, detail.format(group.family, MOST_VOIDS, text))
         return result
 
-    def _is_askable(self, name: str, place: _Place) -> bool:
+    def _is_askable(self, name: str, place: Place) -> bool:
         """Report a name that is no host name; False where it is not even printable."""
         if not name:
             return False
@@ -291,51 +266,9 @@ class _Evaluator:
     def _permerror(self, domain: str, detail: str) -> None:
         self._report(ProblemKind.SPF_PERMERROR, domain, detail, True)
 
-    def _unlistable(self, place: _Place, text: str) -> None:
+    def _unlistable(self, place: Place, text: str) -> None:
         detail = f"the term {printable(text)} depends on the client: it cannot be listed"
         self._report(ProblemKind.SPF_UNLISTABLE, place.domain, detail, False)
 
     def _report(self, kind: ProblemKind, domain: str, detail: str, incomplete: bool) -> None:
         self.problems[Problem(kind, domain, detail, incomplete)] = None
-
-
-def _address_question(name: str, group: Group) -> Question:
-    return Question(name, "A" if group.family == 4 else "AAAA")
-
-
-def _void(groups: list[Group]) -> list[Group]:
-    return [Group(g.family, g.ranges, g.lookups, g.voids + 1) for g in groups]
-
-
-def _sourced(term: Term, place: _Place) -> list[SourcedNetwork]:
-    kinds = {4: "ip4", 6: "ip6"}
-    return [
-        SourcedNetwork(
-            network, (*place.origin, Step(kinds[network.family], str(network))), place.ttl
-        )
-        for network in term.networks
-    ]
-
-
-def _networks(
-    answer: Answer, group: Group, term: Term, origin: Origin, ttl: int
-) -> list[SourcedNetwork]:
-    """The networks around the addresses of an answer, as wide as the term says."""
-    length = term.length4 if group.family == 4 else term.length6
-    return [
-        SourcedNetwork(containing(group.family, address, length), origin, min(ttl, answer.ttl))
-        for address in answer.addresses
-    ]
-
-
-def _within(sourced: SourcedNetwork, group: Group) -> list[SourcedNetwork]:
-    pieces: list[Network] = cut(sourced.network, group.ranges)
-    if pieces == [sourced.network]:
-        return [sourced]
-    return [SourcedNetwork(piece, sourced.origin, sourced.ttl) for piece in pieces]
-
-
-def _add(result: _Result, more: _Result) -> None:
-    result.networks += more.networks
-    result.passed += more.passed
-    result.others += more.others

@@ -1,17 +1,19 @@
 """One timed process of the resolver's benchmark: reads domains, prints the networks of their SPF.
 
-    python -m tests.bench.resolve_walks bare|mxguard PORT LOOKUPS < DOMAINS
+    python -m tests.bench.resolve_walks bare|mxguard|checkdmarc PORT LOOKUPS < DOMAINS
 
 `bare` is what one writes with dnspython's asyncio resolver when nothing can go wrong: it follows
 includes, a and mx, each question once, 200 at a time, and unites what it finds. It knows no order,
-no limits, no errors. `mxguard` is the resolver of mxguard.
+no limits, no errors. `mxguard` is the resolver of mxguard. `checkdmarc` is that package's SPF
+parser, which must be installed where the process runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 
 class Bare:
@@ -96,11 +98,42 @@ def mxguard(port: int, lookups: int, domains: list[str]) -> set[str]:
     return {str(sourced.network) for answer in answers for sourced in answer.networks}
 
 
+def checkdmarc(port: int, domains: list[str]) -> set[str]:
+    import dns.resolver
+    from checkdmarc.spf import parse_spf_record, query_spf_record
+
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ["127.0.0.1"], port
+    found: set[str] = set()
+    for domain in domains:
+        record = query_spf_record(domain, resolver=resolver)["record"]
+        parsed = parse_spf_record(record, domain, ignore_too_many_lookups=True, resolver=resolver)
+        found.update(_stated(parsed))
+    return found
+
+
+def _stated(value: Any) -> Iterator[str]:
+    """The networks and addresses anywhere in what checkdmarc made of a record."""
+    if isinstance(value, dict):
+        if value.get("mechanism") in ("ip4", "ip6"):
+            yield value["value"]
+        yield from value.get("addresses", ())
+        for inner in value.values():
+            yield from _stated(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _stated(inner)
+
+
 def main() -> None:
     port, lookups = int(sys.argv[2]), int(sys.argv[3])
     domains = sys.stdin.read().split()
-    found = bare(port, domains) if sys.argv[1] == "bare" else mxguard(port, lookups, domains)
-    print("\n".join(found))
+    walks = {
+        "bare": lambda: bare(port, domains),
+        "mxguard": lambda: mxguard(port, lookups, domains),
+        "checkdmarc": lambda: checkdmarc(port, domains),
+    }
+    print("\n".join(walks[sys.argv[1]]()))
 
 
 if __name__ == "__main__":

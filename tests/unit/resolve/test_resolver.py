@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import socket
 import time
 from collections.abc import Sequence
@@ -232,6 +234,20 @@ def test_every_question_is_asked_once_in_a_run_whoever_wants_it() -> None:
         assert len(server.asked) == len(set(server.asked))
     assert [answer.peer for answer in answers] == ["a", "b", "c"]
     assert all(answer.is_complete for answer in answers)
+
+
+def test_many_silent_servers_do_not_use_up_the_descriptors_of_the_process() -> None:
+    subject = peer(*((SourceKind.HOST, f"h{n}.example") for n in range(300)))
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(NameServer({}, {None: Fault.SILENT})) for _ in range(4)]
+        endpoints = tuple(server.endpoint for server in servers)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        settings = ResolverSection(endpoints, timeout=0.3, deadline=3)
+        (answer,) = resolve([subject], settings, LimitsSection())
+    assert {found.outcome for found in answer.lookups} == {Outcome.FAILED}
+    assert not any("open files" in found.detail for found in answer.lookups)
 
 
 def test_ids_and_source_ports_cannot_be_foreseen() -> None:
