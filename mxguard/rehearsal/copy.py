@@ -23,7 +23,7 @@ from types import TracebackType
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import Network
 from mxguard.model.snapshot import NftRuleset, Snapshot
-from mxguard.rehearsal import compare, links, routing, ruleset, xtables
+from mxguard.rehearsal import compare, links, listing, routing, ruleset, xtables
 from mxguard.system import namespaces, netlink, sysctls
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import (
@@ -129,6 +129,15 @@ class Copy:
     def ruleset(self) -> list[Message]:
         """The copy's nftables as they are now."""
         return list(ruleset.messages(read_ruleset(self._netfilter)))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is made otherwise than on the host although it decides alike."""
+        return tuple(
+            f"table {listing.FAMILY_NAMES[family]} {name} belongs to a program; "
+            "the copy's belongs to nobody"
+            for family, name in ruleset.owned_tables(self._loaded)
+        )
 
     def differences(self) -> tuple[str, ...]:
         """How the copy's own listings differ from the host's, in words; nothing where equal."""

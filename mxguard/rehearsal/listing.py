@@ -26,7 +26,7 @@ from mxguard.system.nftables import (
     Type,
 )
 
-_FAMILY_NAMES = {
+FAMILY_NAMES = {
     nftables.NFPROTO_INET: "inet",
     nftables.NFPROTO_IPV4: "ip",
     nftables.NFPROTO_ARP: "arp",
@@ -88,7 +88,7 @@ def _title(kind: Type, message: Message) -> str:
 
 
 def _where(family: int, table: bytes) -> str:
-    return f"{_FAMILY_NAMES.get(family, str(family))} {nftables.string(table)}"
+    return f"{FAMILY_NAMES.get(family, str(family))} {nftables.string(table)}"
 
 
 def stateless(title: str, entry: bytes) -> bytes:

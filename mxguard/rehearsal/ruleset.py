@@ -27,6 +27,8 @@ from mxguard.system.nftables import NFGENMSG_SIZE, Chain, ChainFlag, Rule, Set, 
 
 _UNPRIVILEGED_SIZE = 160_000
 """Bytes in one transaction: the default of net.core.wmem_max, less what the kernel adds."""
+_FLOWTABLE_COUNTER = 1 << 1
+"""NFT_FLOWTABLE_COUNTER."""
 _SET_COUNT, _SET_TYPE = 19, 20
 """NFTA_SET_TYPE and NFTA_SET_COUNT, since Linux 6.16: what the kernel chose and holds."""
 
@@ -203,12 +205,18 @@ def stripped(message: Message) -> bytes:
     for number, value in netlink.attributes(payload, NFGENMSG_SIZE):
         if number in own:
             continue
-        if kind == Type.NEWTABLE and number == nftables.Table.FLAGS:
-            # A table with an owner lives only as long as the owner's socket.
-            value = struct.pack("!I", struct.unpack("!I", value)[0] & nftables.TableFlag.DORMANT)
+        if (kind, number) in _KEPT_FLAGS:
+            value = struct.pack("!I", struct.unpack("!I", value)[0] & _KEPT_FLAGS[kind, number])
         kept.append(_attribute(kind, number, value))
     return b"".join(kept)
 
+
+_KEPT_FLAGS: dict[tuple[Type, int], int] = {
+    (Type.NEWTABLE, nftables.Table.FLAGS): nftables.TableFlag.DORMANT,
+    (Type.NEWCHAIN, Chain.FLAGS): ChainFlag.BASE | ChainFlag.BINDING,
+    (Type.NEWFLOWTABLE, nftables.Flowtable.FLAGS): _FLOWTABLE_COUNTER,
+}
+"""A table with an owner would end with the owner's socket; no stand-in offloads to hardware."""
 
 _NESTED: dict[Type, set[int]] = {
     Type.NEWCHAIN: {Chain.HOOK, Chain.COUNTERS},
@@ -246,6 +254,15 @@ def _fields(kind: Type, payload: bytes) -> dict[int, bytes]:
 def _flags(fields: dict[int, bytes], number: int) -> int:
     value = fields.get(number)
     return struct.unpack("!I", value)[0] if value else 0
+
+
+def owned_tables(ruleset: NftRuleset) -> Iterator[tuple[int, str]]:
+    """Family and name of each table that belongs to a program."""
+    for message in messages(ruleset):
+        if message.type & 0xFF == Type.NEWTABLE:
+            fields = _fields(Type.NEWTABLE, message.payload)
+            if _flags(fields, nftables.Table.FLAGS) & nftables.TableFlag.OWNER:
+                yield message.payload[0], nftables.string(fields[nftables.Table.NAME])
 
 
 _NO_ELEMENTS = attribute(nftables.SetElementList.ELEMENTS | netlink.NLA_F_NESTED, b"")
