@@ -25,11 +25,12 @@ Current = Mapping[Path, FileState | None]
 def make_plan(wanted: Wanted, state_folder: Path) -> Plan:
     """What it takes to have every target use its files. Reads only."""
     places.check(record.path_in(state_folder))
-    written, recorded = record.read(state_folder)
+    written, listed = record.read(state_folder)
     _check_distinct(wanted)
+    recorded = _without_claimed(listed, wanted)
     paths = {target.name: _paths_of(target, rendered, recorded) for target, rendered in wanted}
     current: dict[Path, FileState | None] = {}
-    for path in dict.fromkeys(path for listed in paths.values() for path in listed):
+    for path in dict.fromkeys(path for of_one in paths.values() for path in of_one):
         places.check(path)
         current[path] = files.read_regular(path)
     targets = tuple(
@@ -107,6 +108,15 @@ def _check_distinct(wanted: Wanted) -> None:
             if file.path in owners:
                 raise UsageError(f"{owners[file.path]} and {target.name} both want {file.path}")
             owners[file.path] = target.name
+
+
+def _without_claimed(recorded: record.Record, wanted: Wanted) -> record.Record:
+    """The record without what has passed to another target: that is to be written, not removed."""
+    owners = {file.path: target.name for target, rendered in wanted for file in rendered}
+    return {
+        name: tuple(path for path in paths if owners.get(path, name) == name)
+        for name, paths in recorded.items()
+    }
 
 
 def _is_ours(standing: bytes, wanted: bytes) -> bool:

@@ -63,8 +63,9 @@ class Target(Protocol):
     def verify(self, staged: Mapping[Path, Path]) -> None:
         """Have the program's own tools check candidate files.
 
-        `staged` maps each final path to the file that holds the candidate. Raises ProgramError
-        with what the tool said.
+        `staged` maps each final path to the file that holds the candidate; empty where all of the
+        target's files are about to go. Raises ProgramError with what the tool said, and
+        UndecidedError for files that may not go since the program's configuration names them.
         """
 
     def in_force(self, files: tuple[RenderedFile, ...]) -> bool:

@@ -71,6 +71,16 @@ def test_a_moved_path_takes_the_file_along(world: World) -> None:
     assert {file.path.name for file in plan.targets[0].earlier} == {"alpha.conf", "alpha.gone"}
 
 
+def test_a_path_that_passes_to_another_target_is_written_and_not_removed(world: World) -> None:
+    mine, passed = world.old()[0][1]
+    theirs = world.file(passed.path.name, "b now")
+    for wanted in (
+        [(world.alpha, (mine,)), (world.beta, (*world.old()[1][1], theirs))],
+        [(world.beta, (*world.old()[1][1], theirs)), (world.alpha, (mine,))],
+    ):
+        assert [change.after for change in world.plan(wanted).changes] == [theirs.content]
+
+
 def test_a_missing_program_is_found_out_before_the_first_write(world: World) -> None:
     world.alpha.is_missing = True
     with pytest.raises(ProgramError) as caught:
