@@ -48,19 +48,25 @@ class Rehearsal:
 
 
 def rehearse(
-    snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration, *, marking: str = ""
+    snapshot: Snapshot,
+    allowlist: Allowlist,
+    configuration: Configuration,
+    *,
+    marking: str = "",
+    with_remedies: bool = True,
 ) -> Rehearsal:
     """Try every class of every peer's addresses on every destination and port.
 
-    What is stopped gets a remedy where there is one. `marking` is the text of mxguard's own
-    nftables file, with which a guard rule has a mark to accept; without it there is no such remedy.
+    What is stopped gets a remedy where there is one, unless only the verdicts are wanted. `marking`
+    is the text of mxguard's own nftables file, with which a guard rule has a mark to accept;
+    without it there is no such remedy.
     """
     planned = tuple(cases(snapshot, allowlist, configuration))
     connections = configuration.rehearsal.connections
     evidence = gather(snapshot, planned, connections)
     judged = {case: tuple(judge(case, evidence[case])) for case in planned}
     means = Means(marking, configuration.targets.nftables.mark, connections)
-    remedies = _remedies(snapshot, judged, means)
+    remedies = _remedies(snapshot, judged, means) if with_remedies else {}
     found = tuple(
         evolve(one, remedy=remedies.get(case)) if one.stopped_by else one
         for case, several in judged.items()

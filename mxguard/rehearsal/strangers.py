@@ -78,7 +78,7 @@ def assert_nothing_widens(
 
     Raises RefusedError where one fares differently, UndecidedError where the change cannot be made.
     """
-    after = _snapshot_after(snapshot, change.make)
+    after = snapshot_after(snapshot, change.make)
     tried = tuple(strangers(allowlist, (snapshot, after), configuration))
     connections = configuration.rehearsal.connections
     before_fates = fates(snapshot, tried, connections)
@@ -160,7 +160,8 @@ def _way(outcome: Outcome) -> Way:
     return Way.REFUSED if outcome.reset or outcome.refusal is not None else Way.SILENT
 
 
-def _snapshot_after(snapshot: Snapshot, change: Change) -> Snapshot:
+def snapshot_after(snapshot: Snapshot, change: Change) -> Snapshot:
+    """The snapshot as it would be with the change made: of its ruleset, as the kernel then has it."""
     with open_scene(snapshot, change) as scene:
         found = scene.copy.ruleset()
     frames = tuple(netlink.frame(one.type, 0, one.payload, 0) for one in found)
