@@ -43,7 +43,8 @@ class StoppedBy:
     """The one thing that stops a packet, as the live host names it.
 
     `text` is the rule as its own tool prints it, or the route, the sysctl and its value. `handle`
-    is the live host's. A base chain's policy has no handle.
+    is the live host's. A base chain's policy has no handle. `program` is what made a rule that
+    nft did not make: "iptables-nft", "ip6tables-legacy"…
     """
 
     kind: StopKind
@@ -52,13 +53,15 @@ class StoppedBy:
     table: str | None = None
     chain: str | None = None
     handle: int | None = None
+    program: str | None = None
 
 
 @frozen
 class Hop:
     """One thing that a traced packet met: a rule, a chain's policy, a routing decision.
 
-    `verdict` is what it decided there ("accept", "continue", "drop", "jump NAME"…).
+    `verdict` is what it decided there ("accept", "continue", "drop", "jump NAME"…). `program` as in
+    StoppedBy.
     """
 
     hook: str
@@ -68,6 +71,7 @@ class Hop:
     handle: int | None
     text: str
     verdict: str
+    program: str | None = None
 
 
 @frozen

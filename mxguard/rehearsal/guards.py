@@ -11,13 +11,13 @@ does is proven in a rehearsal (`mend`), not assumed.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop, Reachability, StopKind, StoppedBy, Verdict
-from mxguard.rehearsal.naming import FAMILIES, BaseChain, ChainName, base_chains, read_saved
+from mxguard.rehearsal.naming import FAMILIES, SavedTable, base_chains, read_saved
 from mxguard.system import netlink, nftables
 from mxguard.system.nftables import NFGENMSG_SIZE, Rule, Type
 
@@ -97,21 +97,16 @@ def guard_against(stopped_by: StoppedBy, hops: Iterable[Hop], snapshot: Snapshot
     if stopped_by.kind not in (StopKind.NFT, StopKind.IPTABLES) or stopped_by.family is None:
         return None
     table, chain = str(stopped_by.table), str(stopped_by.chain)
-    legacy = _is_legacy(stopped_by, snapshot)
-    bases = _base_names(snapshot, stopped_by.family, table, legacy=legacy)
+    bases = _base_names(snapshot, stopped_by)
     base = chain if chain in bases else None
     for hop in hops:
-        if (hop.family, hop.table) == (stopped_by.family, table):
+        if (hop.program, hop.family, hop.table) == (stopped_by.program, stopped_by.family, table):
             base = hop.chain if hop.chain in bases else base
             if (hop.chain, hop.handle, hop.text) == (chain, stopped_by.handle, stopped_by.text):
                 break
     if base is None:
         return None
-    if stopped_by.kind is StopKind.NFT:
-        return Guard("nft", stopped_by.family, table, base)
-    variant = "legacy" if legacy else "nft"
-    program = "iptables" if stopped_by.family == "ip" else "ip6tables"
-    return Guard(f"{program}-{variant}", stopped_by.family, table, base)
+    return Guard(stopped_by.program or "nft", stopped_by.family, table, base)
 
 
 def needed_guards(reachability: Iterable[Reachability], snapshot: Snapshot) -> tuple[Guard, ...]:
@@ -175,27 +170,14 @@ def _comment(userdata: bytes) -> str | None:
     return None
 
 
-def _is_legacy(stopped_by: StoppedBy, snapshot: Snapshot) -> bool:
-    """Whether the rule is iptables-legacy's: it has no handle, and the legacy text has its line."""
-    if stopped_by.kind is not StopKind.IPTABLES or stopped_by.handle is not None:
-        return False
-    program = "iptables" if stopped_by.family == "ip" else "ip6tables"
-    table = read_saved(snapshot.xtables.get(f"{program}-legacy", "")).get(str(stopped_by.table))
-    if table is None:
-        return False
-    chain = str(stopped_by.chain)
-    policy = f"-P {chain} {table.policies.get(chain)}"
-    return stopped_by.text in table.rules.get(chain, ()) or stopped_by.text == policy
-
-
-def _base_names(snapshot: Snapshot, family: str, table: str, *, legacy: bool) -> set[str]:
-    if legacy:
-        program = "iptables" if family == "ip" else "ip6tables"
-        saved = read_saved(snapshot.xtables.get(f"{program}-legacy", "")).get(table)
-        return (
-            {name for name, policy in saved.policies.items() if policy != "-"} if saved else set()
-        )
-    bases: Mapping[ChainName, BaseChain] = base_chains(snapshot.nftables.messages)
+def _base_names(snapshot: Snapshot, stopped_by: StoppedBy) -> set[str]:
+    """The base chains of the table that the rule is in."""
+    family, table = stopped_by.family, stopped_by.table
+    if (stopped_by.program or "").endswith("-legacy"):
+        text = snapshot.xtables.get(str(stopped_by.program), "")
+        saved = read_saved(text).get(str(table), SavedTable({}, {}))
+        return {name for name, policy in saved.policies.items() if policy != "-"}
+    bases = base_chains(snapshot.nftables.messages)
     return {name.chain for name in bases if (name.family, name.table) == (family, table)}
 
 

@@ -34,8 +34,11 @@ _LEGACY_PRIORITIES = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "se
 _SAVE_PROGRAMS = {"ip": "iptables", "ip6": "ip6tables"}
 
 _HANDLE = re.compile(r"^(?P<text>.*?)\s*# handle (?P<handle>\d+)$", re.DOTALL)
+_NO_RULES = ("type ", "policy ", "comment ", "}")
+"""How the lines of a listed chain begin that are not rules."""
 _COUNTERS = re.compile(r"^\[\d+:\d+\] ")
 _TARGET = re.compile(r"(?:-j|-g|--jump|--goto) (\S+)")
+_ANONYMOUS = "__chain"
 _ENDS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "drop", "RETURN": "return"}
 
 
@@ -108,23 +111,39 @@ def read_saved(text: str) -> dict[str, SavedTable]:
     return tables
 
 
-def read_listing(listing: str) -> dict[int, str]:
-    """Handle to text of each rule in what `nft -a list chain` printed, in the chain's order."""
-    rules: dict[int, str] = {}
+class ListedRule(NamedTuple):
+    """A rule as nft lists it; `inner` are the rules of the anonymous chain it jumps to."""
+
+    text: str
+    inner: Sequence[str] = ()
+
+
+def read_listing(listing: str) -> dict[int, ListedRule]:
+    """The rules by handle in what `nft -a list chain` printed, in the chain's order.
+
+    nft prints no handles inside an anonymous chain.
+    """
+    rules: dict[int, ListedRule] = {}
     pending: list[str] = []
-    inside = False
-    for line in listing.splitlines():
-        stripped = line.strip()
-        if not inside:
-            inside = bool(re.match(r"chain \S+ \{", stripped))
+    inner: list[str] = []
+    in_chain = in_block = False
+    for words in map(str.strip, listing.splitlines()):
+        if not in_chain:
+            in_chain = words.startswith("chain ")
             continue
-        if not pending and (stripped.startswith(("type ", "policy ")) or stripped in ("", "}")):
+        if not pending and words.startswith(_NO_RULES):
             continue
-        pending.append(stripped)
+        if in_block and not words.startswith("}"):
+            inner.append(words)
+            continue
+        if in_block:
+            words = " ".join(f"{one};" for one in inner) + f" {words}"
+        in_block = words.endswith(("jump {", "goto {"))
+        pending.append(words)
         found = _HANDLE.match(" ".join(pending))
         if found is not None:
-            rules[int(found["handle"])] = found["text"]
-            pending.clear()
+            rules[int(found["handle"])] = ListedRule(found["text"], tuple(inner))
+            pending, inner = [], []
     return rules
 
 
@@ -137,10 +156,13 @@ class Naming:
         bases: Mapping[ChainName, BaseChain],
         xtables: Mapping[str, str],
         handles: Handles,
+        order: Callable[[ChainName], Sequence[int]],
     ) -> None:
-        self._host, self._bases, self._handles = host, bases, handles
+        """`order` gives the handles of a chain's rules in the copy, in their order."""
+        self._host, self._bases, self._handles, self._order = host, bases, handles, order
         self._saved = {family: read_saved(text) for family, text in xtables.items()}
-        self._listed: dict[ChainName, dict[int, str]] = {}
+        self._listed: dict[ChainName, dict[int, ListedRule]] = {}
+        self._jumps: dict[ChainName, tuple[ChainName, int]] = {}
 
     def hops(self, steps: Iterable[Step]) -> tuple[Hop, ...]:
         """The steps of one packet as hops; within a hook by the chains' priorities."""
@@ -164,8 +186,14 @@ class Naming:
     def _nft_hop(self, step: Step, hook: str) -> Hop:
         name = ChainName(step.family, step.table, step.chain)
         handle = None if step.handle is None else self._handles(name, step.handle)
+        goal = step.verdict.partition(" ")[2]
+        if goal.startswith(_ANONYMOUS) and step.handle is not None:
+            self._jumps[ChainName(step.family, step.table, goal)] = name, step.handle
         text = self._nft_text(name, step)
-        return Hop(hook, step.family, step.table, step.chain, handle, text, step.verdict)
+        program = None
+        if self._iptables_nft(name) is not None and text.startswith(("-A ", "-P ")):
+            program = f"{_SAVE_PROGRAMS[step.family]}-nft"
+        return Hop(hook, step.family, step.table, step.chain, handle, text, step.verdict, program)
 
     def _nft_text(self, name: ChainName, step: Step) -> str:
         saved = self._iptables_nft(name)
@@ -175,13 +203,24 @@ class Naming:
             return f"policy {step.verdict}"
         if step.kind is StepKind.RETURN or step.handle is None:
             return "end of the chain"
+        if name in self._jumps:
+            return self._inner_text(name, step.handle)
         listed = self._listing(name)
         if saved is not None:
             rules = saved.rules.get(name.chain, ())
             # Both print the chain in its order; where they count differently, nft is right.
             if len(rules) == len(listed) and step.handle in listed:
                 return rules[list(listed).index(step.handle)]
-        return listed.get(step.handle, "")
+        return listed[step.handle].text if step.handle in listed else ""
+
+    def _inner_text(self, name: ChainName, handle: int) -> str:
+        """A rule of an anonymous chain, which nft lists inside the rule that jumps to it."""
+        parent, parent_handle = self._jumps[name]
+        rule = self._listing(parent).get(parent_handle, ListedRule(""))
+        order = list(self._order(name))
+        if len(order) == len(rule.inner) and handle in order:
+            return rule.inner[order.index(handle)]
+        return rule.text
 
     def _iptables_nft(self, name: ChainName) -> SavedTable | None:
         program = _SAVE_PROGRAMS.get(name.family)
@@ -190,7 +229,7 @@ class Naming:
         table = self._saved.get(f"{program}-nft", {}).get(name.table)
         return table if table is not None and name.chain in table.rules else None
 
-    def _listing(self, name: ChainName) -> dict[int, str]:
+    def _listing(self, name: ChainName) -> dict[int, ListedRule]:
         if name not in self._listed:
             listing = self._host.command(["nft", "-s", "-a", "list", "chain", *name])
             self._listed[name] = read_listing(listing)
@@ -208,19 +247,22 @@ class Naming:
             text, verdict = f"-P {step.chain} {policy}", policy.lower()
         else:
             text, verdict = "end of the chain", "return"
-        return Hop(step.hook or "", step.family, step.table, step.chain, None, text, verdict)
+        return Hop(
+            step.hook or "", step.family, step.table, step.chain, None, text, verdict,
+            f"{program}-legacy",
+        )  # fmt: skip
 
 
 def stopped_by(hop: Hop) -> StoppedBy:
     """A hop that stopped a packet, as a report names it."""
-    by_iptables = hop.text.startswith(("-A ", "-P "))
     return StoppedBy(
-        kind=StopKind.IPTABLES if by_iptables else StopKind.NFT,
+        kind=StopKind.NFT if hop.program is None else StopKind.IPTABLES,
         text=hop.text,
         family=hop.family,
         table=hop.table,
         chain=hop.chain,
         handle=hop.handle,
+        program=hop.program,
     )
 
 

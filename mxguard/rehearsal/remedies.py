@@ -92,10 +92,8 @@ def _lifting(stopped: StoppedBy, ban: Ban, addresses: Sequence[str]) -> Callable
         return _running([f"nft {shlex.quote(words)}"])
     if ban.set is not None:
         return _running([f"ipset del {ban.set} {address}" for address in addresses])
-    program = "iptables" if stopped.family == "ip" else "ip6tables"
-    variant = "legacy" if stopped.handle is None else "nft"
     rule = stopped.text.removeprefix("-A ")
-    return _running([f"{program}-{variant} -t {stopped.table} -D {rule}"])
+    return _running([f"{stopped.program} -t {stopped.table} -D {rule}"])
 
 
 def _guards(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Proposal]:

@@ -90,7 +90,11 @@ class Scene:
         def handle(chain: ChainName, copied: int) -> int | None:
             return live.get((numbers[chain.family], chain.table, chain.chain, copied))
 
-        return Naming(self.copy.host, self._bases, self.copy.snapshot.xtables, handle)
+        def order(chain: ChainName) -> list[int]:
+            place = numbers[chain.family], chain.table, chain.chain
+            return [copied for *where, copied in live if tuple(where) == place]
+
+        return Naming(self.copy.host, self._bases, self.copy.snapshot.xtables, handle, order)
 
     def trace(self, tracer: Tracer, naming: Naming, attempt: Attempt) -> Traced:
         """Make one attempt and name what it met. `tracer` must be open."""

@@ -1,0 +1,105 @@
+"""What becomes of attempts where more than a rule decides: listeners, containers, state."""
+
+from __future__ import annotations
+
+from mailhost import MAIL, mail_host, rehearsed
+
+from mxguard.model.verdict import StopKind, Verdict
+
+A, B, A6 = "81.169.146.152", "81.169.146.153", "2a01:238:20a::1"
+
+INPUT = "type filter hook input priority filter; policy"
+CONTAINER = (
+    "ip link add docker0 type bridge; ip address add 172.17.0.1/16 dev docker0;"
+    "ip link add p0 type veth peer p1; ip link set p0 master docker0 up;"
+    "ip link set p1 up; ip link set docker0 up;"
+)
+
+
+def test_a_missing_listener_is_told_from_a_rule_that_resets() -> None:
+    with mail_host(listen=False) as host, host.mail.listening(25, "127.0.0.1"):
+        found = rehearsed(host.snapshot(), [A])[A]
+    assert found.verdict is Verdict.UNANSWERED
+    assert found.stopped_by is not None
+    assert found.stopped_by.kind is StopKind.LISTENER
+
+
+def test_a_container_behind_dnat_is_reached_when_the_packet_leaves_towards_it() -> None:
+    nat = (
+        "table ip n { chain c { type nat hook prerouting priority dstnat; "
+        "tcp dport 25 dnat to 172.17.0.2:2525; }; }\n"
+        "table ip f { chain c { type filter hook forward priority 0; "
+        f"ip saddr {B} drop; }}; }}"
+    )
+    forwarding = CONTAINER + "sysctl -qw net.ipv4.ip_forward=1"
+    with mail_host(forwarding, nat, listen=False) as host:
+        found = rehearsed(host.snapshot(), [A, B], MAIL)
+    assert found[A].verdict is Verdict.DELIVERED
+    assert found[B].verdict is Verdict.DROPPED
+
+
+def test_a_container_is_not_reached_where_forwarding_is_off() -> None:
+    nat = (
+        "table ip n { chain c { type nat hook prerouting priority dstnat; "
+        "tcp dport 25 dnat to 172.17.0.2:2525; }; }"
+    )
+    with mail_host(CONTAINER + "sysctl -qw net.ipv4.ip_forward=0", nat, listen=False) as host:
+        found = rehearsed(host.snapshot(), [A], MAIL)[A]
+    assert found.verdict is Verdict.UNROUTED
+    assert found.stopped_by is not None
+    assert found.stopped_by.text == "net.ipv4.ip_forward = 0"
+
+
+def test_an_address_that_the_host_does_not_have_is_named() -> None:
+    with mail_host() as host:
+        found = rehearsed(host.snapshot(), [A], "192.0.2.77")[A]
+    assert found.verdict is Verdict.UNROUTED
+    assert found.stopped_by is not None
+    assert found.stopped_by.text == "192.0.2.77 is no address of this host"
+
+
+def test_a_link_that_is_down_stops_everything() -> None:
+    with mail_host("ip link set eth0 down") as host:
+        found = rehearsed(host.snapshot(), [A], MAIL)[A]
+    assert found.verdict is Verdict.UNROUTED
+    assert found.stopped_by is not None
+    assert found.stopped_by.text == "link eth0 is down"
+
+
+def test_limits_are_met_with_the_hosts_counters_by_each_source_anew() -> None:
+    limit = (
+        f"table inet t {{ chain c {{ {INPUT} accept;\n"
+        "tcp dport 25 tcp flags syn limit rate over 5/minute burst 7 packets drop\n}\n}"
+    )
+    with mail_host(ruleset=limit) as host:
+        found = rehearsed(host.snapshot(), [A, "9.9.9.9", A6])
+    for one in found.values():
+        assert one.verdict is Verdict.THROTTLED
+        # The single connection used one of the seven.
+        assert (one.delivered, one.attempted) == (6, 10)
+        assert one.stopped_by is not None
+        assert "limit rate over 5/minute" in one.stopped_by.text
+
+
+def test_connection_counts_see_connections_that_are_open_at_once() -> None:
+    count = (
+        "table inet t { set m { type ipv4_addr; flags dynamic; }\n"
+        f"chain c {{ {INPUT} accept;\n"
+        "ct state new add @m { ip saddr ct count over 4 } reject\n}\n}"
+    )
+    with mail_host(ruleset=count) as host:
+        found = rehearsed(host.snapshot(), [A, "9.9.9.9"])
+    for one in found.values():
+        assert one.verdict is Verdict.THROTTLED
+        assert 3 <= one.delivered <= 4
+
+
+def test_recent_forgets_one_source_before_the_next() -> None:
+    rules = (
+        "iptables-nft -A INPUT -p tcp --dport 25 --syn -m recent --name mail --rsource "
+        "--update --seconds 60 --hitcount 4 -j DROP;"
+        "iptables-nft -A INPUT -p tcp --dport 25 --syn -m recent --name mail --mask 0.0.0.0 --set"
+    )
+    with mail_host(rules) as host:
+        found = rehearsed(host.snapshot(), [A, "9.9.9.9"])
+    assert {one.delivered for one in found.values()} == {found[A].delivered}
