@@ -1,0 +1,116 @@
+"""nftables' own test cases: each ruleset that this kernel loads is copied, to the byte.
+
+The dumps are part of nftables' source package, fetched on the first run. iptables' test cases do
+the same for the xt matches and targets that nft itself cannot write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from source_packages import UnavailableError, upstream
+
+from mxguard.model.errors import ProgramError
+from mxguard.rehearsal import compare, ruleset
+from mxguard.system.namespaces import Namespace
+from mxguard.system.netlink import NETLINK_NETFILTER, NetlinkSocket
+from mxguard.system.ruleset import read_ruleset
+
+FEWEST_DUMPS = 162
+FEWEST_RULES = 1300
+
+
+def faults_of_a_copy(host: Namespace, *listings: tuple[str, ...]) -> list[str]:
+    """How a copy of the ruleset of `host` differs from it: our word, then each listing's."""
+    with Namespace.create() as copy:
+        with (
+            host.run(lambda: NetlinkSocket(NETLINK_NETFILTER)) as live,
+            copy.run(lambda: NetlinkSocket(NETLINK_NETFILTER)) as copied,
+        ):
+            original = read_ruleset(live)
+            ruleset.load(original, copied)
+            again = ruleset.messages(read_ruleset(copied))
+            faults = list(compare.ruleset_differences(original, again))
+            for command in listings:
+                if _listing(host, command) != _listing(copy, command):
+                    faults.append(f"{' '.join(command)} differs")
+            ruleset.load(original, copied, flush=True)
+            if _listing(copy, listings[0]) != _listing(host, listings[0]):
+                faults.append("differs after a reload")
+    return faults
+
+
+def _listing(host: Namespace, command: tuple[str, ...]) -> str:
+    lines = host.command(command).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("#"))
+
+
+def test_every_dump_that_the_kernel_loads_is_copied_to_the_byte() -> None:
+    try:
+        dumps = sorted(upstream("nftables").rglob("tests/shell/testcases/**/dumps/*.nft"))
+    except UnavailableError as error:
+        pytest.xfail(f"the mirror does not have nftables' source: {error}")
+    loaded, faults = 0, {}
+    for dump in dumps:
+        with Namespace.create() as host:
+            host.command(["ip", "link", "set", "lo", "up"])
+            if not _loads(host, dump):
+                continue
+            loaded += 1
+            found = faults_of_a_copy(host, ("nft", "-s", "list", "ruleset"))
+            if found:
+                faults[dump.name] = found
+    assert faults == {}
+    assert loaded >= FEWEST_DUMPS
+
+
+def _loads(host: Namespace, dump: Path) -> bool:
+    try:
+        host.command(["nft", "-f", str(dump)])
+    except ProgramError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("program", ["iptables-nft", "ip6tables-nft"])
+def test_every_match_and_target_of_iptables_is_copied(program: str) -> None:
+    prefixes = ("libxt_", "libipt_" if program == "iptables-nft" else "libip6t_")
+    cases = sorted(upstream("iptables").rglob("extensions/*.t"))
+    loaded, faults = 0, {}
+    for case in (one for one in cases if one.name.startswith(prefixes)):
+        with Namespace.create() as host:
+            count = _load_rules(host, program, case.read_text().splitlines())
+            loaded += count
+            found = faults_of_a_copy(host, (f"{program}-save",)) if count else []
+            if found:
+                faults[case.name] = found
+    assert faults == {}
+    assert loaded >= FEWEST_RULES
+
+
+def _load_rules(host: Namespace, program: str, lines: list[str]) -> int:
+    """Load the rules of a test case one by one; how many the kernel and iptables take.
+
+    A line is "match and target;what is printed;OK or FAIL"; the chains and the table come before.
+    """
+    chains, table, count = ["INPUT"], "filter", 0
+    for line in lines:
+        if line.startswith(":"):
+            chains = line[1:].split(",")
+        elif line.startswith("*"):
+            table = line[1:]
+        elif line.endswith(";OK"):
+            options = line.split(";")[0]
+            for chain in chains:
+                count += _append(host, program, table, chain, options)
+    return count
+
+
+def _append(host: Namespace, program: str, table: str, chain: str, options: str) -> bool:
+    rule = f"*{table}\n-A {chain} {options}\nCOMMIT\n"
+    try:
+        host.command([f"{program}-restore", "--noflush"], stdin=rule.encode())
+    except ProgramError:
+        return False
+    return True
