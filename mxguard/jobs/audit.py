@@ -18,6 +18,7 @@ from mxguard.model.errors import UsageError
 from mxguard.model.finding import Finding
 from mxguard.model.snapshot import Snapshot
 from mxguard.rehearsal.rehearse import rehearse
+from mxguard.targets.nftables import NftablesTarget
 
 
 @frozen
@@ -34,15 +35,25 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     Raises UndecidedError where nothing can be said at all: no lock, no permission, no copy.
     """
     configuration = loaded.configuration
-    allowlist = _of_interest(locked_allowlist(configuration), options.peer)
+    allowlist = locked_allowlist(configuration)
+    concerned = _of_interest(allowlist, options.peer)
     snapshot = options.snapshot or take_snapshot()
-    rehearsal = rehearse(snapshot, allowlist, configuration)
+    marking = marking_text(configuration, allowlist)
+    rehearsal = rehearse(snapshot, concerned, configuration, marking=marking)
     found = [
         *firewall.findings(rehearsal.reachability),
-        *routing.findings(rehearsal.reachability),
-        *dns.findings(allowlist),
+        *routing.findings(concerned, rehearsal.reachability),
+        *dns.findings(concerned),
     ]
     return Audit(rehearsal.reachability, (), graded(configuration, found), rehearsal.reasons)
+
+
+def marking_text(configuration: Configuration, allowlist: Allowlist) -> str:
+    """Mxguard's own nftables file, by which peers carry the mark; "" where it is switched off."""
+    section = configuration.targets.nftables
+    if not section.enabled:
+        return ""
+    return "".join(file.content.decode() for file in NftablesTarget(section).render(allowlist))
 
 
 def graded(configuration: Configuration, found: Iterable[Finding]) -> tuple[Finding, ...]:

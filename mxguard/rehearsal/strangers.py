@@ -72,14 +72,19 @@ class PlannedChange:
 
 
 def assert_nothing_widens(
-    snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration, change: PlannedChange
+    snapshot: Snapshot,
+    allowlist: Allowlist,
+    configuration: Configuration,
+    change: PlannedChange,
+    *,
+    leaving: Sequence[Network] = (),
 ) -> int:
     """Try every stranger before and after the change; how many were tried.
 
-    Raises RefusedError where one fares differently, UndecidedError where the change cannot be made.
+    `leaving` are networks that are let in now and may become strangers by the change. Raises RefusedError where one fares differently, UndecidedError where the change cannot be made.
     """
     after = snapshot_after(snapshot, change.make)
-    tried = tuple(strangers(allowlist, (snapshot, after), configuration))
+    tried = tuple(strangers(allowlist, (snapshot, after), configuration, leaving))
     connections = configuration.rehearsal.connections
     before_fates = fates(snapshot, tried, connections)
     after_fates = fates(after, tried, connections, change)
@@ -101,7 +106,10 @@ def compare(before: Mapping[Case, Fate], after: Mapping[Case, Fate]) -> None:
 
 
 def strangers(
-    allowlist: Allowlist, states: Sequence[Snapshot], configuration: Configuration
+    allowlist: Allowlist,
+    states: Sequence[Snapshot],
+    configuration: Configuration,
+    leaving: Sequence[Network] = (),
 ) -> Iterator[Case]:
     """The strangers' cases: one for each class that any of the states tells apart, and port."""
     snapshot = states[0]
@@ -109,7 +117,7 @@ def strangers(
         goal: arrival(snapshot, configuration, goal)
         for goal in destinations(snapshot, configuration)
     }
-    peers = merge(entry.network for entry in allowlist.entries)
+    peers = merge([*(entry.network for entry in allowlist.entries), *leaving])
     listening = {one.port for one in snapshot.listeners}
     mail = {port for entry in allowlist.entries for port in entry.ports}
     for family in sorted({goal.family for goal in arrivals}):
@@ -161,7 +169,7 @@ def _way(outcome: Outcome) -> Way:
 
 
 def snapshot_after(snapshot: Snapshot, change: Change) -> Snapshot:
-    """The snapshot as it would be with the change made: of its ruleset, as the kernel then has it."""
+    """The snapshot with the ruleset that the kernel has once the change is made."""
     with open_scene(snapshot, change) as scene:
         found = scene.copy.ruleset()
     frames = tuple(netlink.frame(one.type, 0, one.payload, 0) for one in found)

@@ -13,18 +13,17 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from attrs import frozen
 
 from mxguard.model.errors import UndecidedError
-from mxguard.model.ranges import Range
+from mxguard.model.network import Network
+from mxguard.model.ranges import Range, to_networks
 from mxguard.system import netlink, nftables, nftables_rules, nftables_sets
 from mxguard.system.netlink import InterruptedDumpError, Message, NetlinkError, NetlinkSocket
 from mxguard.system.nftables import NFGENMSG_SIZE, NFPROTO_INET, Chain, Hook, Rule, Set, Table, Type
 from mxguard.targets.nftables_ruleset import BASE_CHAINS, PRIORITY, TABLE, PeerSet, Ruleset
 
-_T = TypeVar("_T")
 _ATTEMPTS = 5
 _HOOKS = {
     "prerouting": nftables.InetHook.PREROUTING,
@@ -34,97 +33,108 @@ _NF_ACCEPT = 1
 _CHAIN_TYPE = "filter"
 # nft's numbers of the data types ipv4_addr and ipv6_addr, and the userdata by which it remembers
 # that a key is in network byte order (NFTNL_UDATA_SET_KEYBYTEORDER = BYTEORDER_BIG_ENDIAN).
-_KEYS = {4: (7, 4), 6: (8, 16)}
+_SET_DEFINITIONS = {
+    4: (int(nftables.SetFlag.INTERVAL), 7, 4),
+    6: (int(nftables.SetFlag.INTERVAL), 8, 16),
+}
+_FAMILIES = {definition: family for family, definition in _SET_DEFINITIONS.items()}
 _BIG_ENDIAN_KEY = bytes((0, 4)) + struct.pack("=I", 2)
 
 
 @frozen
 class LiveTable:
-    """mxguard's table as the kernel has it, but for the sets' elements.
+    """mxguard's table as the kernel has it, at one generation of the ruleset.
 
-    `chains` maps a chain to its (hook, priority, type, policy), `rules` to the values of
-    NFTA_RULE_EXPRESSIONS in order, `sets` a set to its (flags, key type, key length).
+    `chains` maps a chain to its (hook, priority, type, policy), None where it is no base chain;
+    `rules` to the values of NFTA_RULE_EXPRESSIONS in order; `sets` a set to its (flags, key type,
+    key length); `elements` those that hold addresses to their intervals.
     """
 
+    generation: int
     exists: bool
     flags: int
     chains: dict[str, tuple[int, int, str, int] | None]
     rules: dict[str, list[bytes]]
     sets: dict[str, tuple[int, int, int]]
+    elements: dict[str, list[Range]]
 
 
-def is_in_force(wanted: Ruleset) -> bool:
-    """Whether the kernel has exactly this table: chains, rules, sets and elements.
-
-    Raises NetlinkError, without the permission to read for one.
-    """
-
-    def compare(link: NetlinkSocket, generation: int) -> bool:
-        same = _has_structure(_read_table(link), wanted) and all(
-            _read_set(link, each) == _intervals(each) for each in wanted.sets
-        )
-        if nftables.generation(link) != generation:
-            raise InterruptedDumpError("the ruleset changed while it was read")
-        return same
-
-    return _in_one_generation(compare)
-
-
-def bring_about(wanted: Ruleset) -> None:
-    """Make the kernel's table this one, with as little change as it takes. Raises NetlinkError."""
-
-    def change(link: NetlinkSocket, generation: int) -> None:
-        live = _read_table(link)
-        changes = _rebuild(live, wanted)
-        if _has_structure(live, wanted):
-            changes = [message for each in wanted.sets for message in _update(link, each)]
-        link.batch(changes, generation=generation)
-
-    _in_one_generation(change)
-
-
-def remove() -> None:
-    """Delete the table where there is one. Raises NetlinkError."""
-
-    def delete(link: NetlinkSocket, generation: int) -> None:
-        if _read_table(link).exists:
-            name = netlink.text(Table.NAME, TABLE)
-            link.batch([nftables.message(Type.DELTABLE, NFPROTO_INET, name)], generation=generation)
-
-    _in_one_generation(delete)
-
-
-def _in_one_generation(action: Callable[[NetlinkSocket, int], _T]) -> _T:
-    """Do something with the ruleset as of one generation, again where it changed meanwhile."""
+def read() -> LiveTable:
+    """The table now. Raises NetlinkError, without the permission to read for one."""
     with netlink.NetlinkSocket(netlink.NETLINK_NETFILTER) as link:
         for _ in range(_ATTEMPTS):
             generation = nftables.generation(link)
             try:
-                return action(link, generation)
+                live = _read(link, generation)
             except InterruptedDumpError:
                 continue
             except NetlinkError as error:
-                # ENOENT: what was listed is gone when it is asked for.
-                moved = error.code == errno.ENOENT and nftables.generation(link) != generation
-                if error.code != errno.ERESTART and not moved:
+                # What was listed may be gone when it is asked for.
+                if error.code != errno.ENOENT or nftables.generation(link) == generation:
                     raise
+                continue
+            if nftables.generation(link) == generation:
+                return live
     raise UndecidedError(f"the ruleset changed {_ATTEMPTS} times while it was read")
 
 
-def _read_table(link: NetlinkSocket) -> LiveTable:
+def networks(live: LiveTable) -> list[Network]:
+    """Every network that the table lets in now, whatever the port."""
+    return [
+        network
+        for name, intervals in live.elements.items()
+        for network in to_networks(_FAMILIES[live.sets[name]], intervals)
+    ]
+
+
+def is_same(live: LiveTable, wanted: Ruleset) -> bool:
+    """Whether the kernel has exactly this table: chains, rules, sets and elements."""
+    return _has_structure(live, wanted) and all(
+        live.elements[each.name] == each.intervals for each in wanted.sets
+    )
+
+
+def bring_about(live: LiveTable, wanted: Ruleset) -> None:
+    """Make the kernel's table this one, with as little change as it takes. Raises NetlinkError."""
+    _apply(live, lambda now: _changes(now, wanted))
+
+
+def remove() -> None:
+    """Delete the table where there is one. Raises NetlinkError."""
+    name = netlink.text(Table.NAME, TABLE)
+    _apply(read(), lambda now: [_new(Type.DELTABLE, name)] if now.exists else [])
+
+
+def _apply(live: LiveTable, changes: Callable[[LiveTable], list[Message]]) -> None:
+    """Send changes tied to the generation they were made for; make them anew where it is over."""
+    for _ in range(_ATTEMPTS):
+        try:
+            with netlink.NetlinkSocket(netlink.NETLINK_NETFILTER) as link:
+                link.batch(changes(live), generation=live.generation)
+        except NetlinkError as error:
+            if error.code != errno.ERESTART:
+                raise
+            live = read()
+        else:
+            return
+    raise UndecidedError(f"the ruleset changed {_ATTEMPTS} times before it could be changed")
+
+
+def _read(link: NetlinkSocket, generation: int) -> LiveTable:
     flags = [
         _number(fields[Table.FLAGS])
         for fields in _fields(link, Type.GETTABLE)
         if nftables.string(fields[Table.NAME]) == TABLE
     ]
+    if not flags:
+        return LiveTable(generation, False, 0, {}, {}, {}, {})
     chains = {
         nftables.string(fields[Chain.NAME]): _base_chain(fields)
         for fields in _fields(link, Type.GETCHAIN)
         if nftables.string(fields[Chain.TABLE]) == TABLE
     }
     rules: dict[str, list[bytes]] = {chain: [] for chain in chains}
-    of_table = netlink.text(Rule.TABLE, TABLE) if flags else b""
-    for fields in _fields(link, Type.GETRULE, of_table) if flags else ():
+    for fields in _fields(link, Type.GETRULE, netlink.text(Rule.TABLE, TABLE)):
         rules[nftables.string(fields[Rule.CHAIN])].append(fields.get(Rule.EXPRESSIONS, b""))
     sets = {
         nftables.string(fields[Set.NAME]): (
@@ -132,9 +142,14 @@ def _read_table(link: NetlinkSocket) -> LiveTable:
             _number(fields[Set.KEY_TYPE]),
             _number(fields[Set.KEY_LEN]),
         )
-        for fields in (_fields(link, Type.GETSET, netlink.text(Set.TABLE, TABLE)) if flags else ())
+        for fields in _fields(link, Type.GETSET, netlink.text(Set.TABLE, TABLE))
     }
-    return LiveTable(bool(flags), flags[0] if flags else 0, chains, rules, sets)
+    elements = {
+        name: nftables_sets.read(link, NFPROTO_INET, TABLE, name, _FAMILIES[definition])
+        for name, definition in sets.items()
+        if definition in _FAMILIES
+    }
+    return LiveTable(generation, True, flags[0], chains, rules, sets, elements)
 
 
 def _fields(link: NetlinkSocket, kind: Type, which: bytes = b"") -> Iterator[dict[int, bytes]]:
@@ -174,7 +189,7 @@ def _chain_definition(chain: str) -> tuple[int, int, str, int]:
 
 
 def _set_definition(each: PeerSet) -> tuple[int, int, int]:
-    return (nftables.SetFlag.INTERVAL, *_KEYS[each.family])
+    return _SET_DEFINITIONS[each.family]
 
 
 def _rules(wanted: Ruleset, chain: str) -> list[list[bytes]]:
@@ -187,6 +202,12 @@ def _rules(wanted: Ruleset, chain: str) -> list[list[bytes]]:
         if rule.chain == chain
     ]
     return rules
+
+
+def _changes(live: LiveTable, wanted: Ruleset) -> list[Message]:
+    if _has_structure(live, wanted):
+        return [message for each in wanted.sets for message in _update(live, each)]
+    return _rebuild(live, wanted)
 
 
 def _rebuild(live: LiveTable, wanted: Ruleset) -> list[Message]:
@@ -262,29 +283,24 @@ def _new_rule(chain: str, expressions: list[bytes]) -> Message:
     )
 
 
-def _update(link: NetlinkSocket, each: PeerSet) -> list[Message]:
+def _update(live: LiveTable, each: PeerSet) -> list[Message]:
     """What changes a set whose table is right otherwise; nothing where it is right too."""
-    present, wanted = set(_read_set(link, each)), set(_intervals(each))
-    gone, new = sorted(present - wanted), sorted(wanted - present)
+    present, wanted = live.elements[each.name], each.intervals
+    if present == wanted:
+        return []
+    gone, new = set(present), set(wanted)
+    gone, new = gone - new, new - gone
     if len(gone) + len(new) > len(wanted):
         return _refill(each)
     where = (NFPROTO_INET, TABLE, each.name, each.family)
-    return [*nftables_sets.remove(*where, gone), *nftables_sets.add(*where, new)]
+    return [*nftables_sets.remove(*where, sorted(gone)), *nftables_sets.add(*where, sorted(new))]
 
 
 def _refill(each: PeerSet) -> list[Message]:
     return [
         nftables_sets.flush(NFPROTO_INET, TABLE, each.name),
-        *nftables_sets.fill(NFPROTO_INET, TABLE, each.name, each.family, _intervals(each)),
+        *nftables_sets.fill(NFPROTO_INET, TABLE, each.name, each.family, each.intervals),
     ]
-
-
-def _read_set(link: NetlinkSocket, each: PeerSet) -> list[Range]:
-    return nftables_sets.read(link, NFPROTO_INET, TABLE, each.name, each.family)
-
-
-def _intervals(each: PeerSet) -> list[Range]:
-    return [(network.first, network.last) for network in each.networks]
 
 
 def _number(value: bytes) -> int:

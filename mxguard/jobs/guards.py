@@ -1,0 +1,91 @@
+"""Guard rules in other programs' chains: planned in copies of the host, proven, then put in force.
+
+A guard accepts the mark that mxguard's own table gives to peers. None is inserted that was not seen
+to let a peer through in a copy, together with the table that is to be installed, and none if with
+it any stranger would fare differently.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from mxguard.host.snapshot import take_snapshot
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.configuration import Configuration
+from mxguard.model.errors import InstallError, ProgramError
+from mxguard.model.snapshot import Snapshot
+from mxguard.rehearsal.guards import (
+    Guard,
+    guard_changes,
+    insert_command,
+    needed_guards,
+    withdrawals,
+)
+from mxguard.rehearsal.rehearse import rehearse
+from mxguard.rehearsal.strangers import PlannedChange, assert_nothing_widens, snapshot_after
+from mxguard.system import commands
+from mxguard.targets import nftables_live
+
+_DEPTH = 8
+"""How many chains may stop a peer one behind the other."""
+
+
+def plan_guards(
+    snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration, marking: str
+) -> tuple[Guard, ...]:
+    """The guards that still let more peers through, each found in a copy that has those before it.
+
+    `marking` is the text of mxguard's own nftables file. What no guard mends is left to the audit.
+    """
+    planned: list[Guard] = []
+    for _ in range(_DEPTH):
+        after = snapshot_after(snapshot, _change(planned, configuration, marking).make)
+        tried = rehearse(after, allowlist, configuration, with_remedies=False)
+        found = [g for g in needed_guards(tried.reachability, after) if g not in planned]
+        if not found:
+            break
+        planned.extend(found)
+    return tuple(planned)
+
+
+def prove(
+    snapshot: Snapshot,
+    allowlist: Allowlist,
+    configuration: Configuration,
+    marking: str,
+    guards: Sequence[Guard],
+) -> int:
+    """Try the strangers with and without the change; how many there were. Raises RefusedError."""
+    change = _change(guards, configuration, marking)
+    leaving = nftables_live.networks(nftables_live.read())
+    return assert_nothing_widens(snapshot, allowlist, configuration, change, leaving=leaving)
+
+
+def insert(guards: Sequence[Guard], configuration: Configuration) -> tuple[str, ...]:
+    """Have exactly one guard at the head of each of these chains; the commands that were run.
+
+    Of several in any other chain all but one go. Raises InstallError naming the command that
+    failed: those before it are in force, and the next run goes on from there.
+    """
+    mark = configuration.targets.nftables.mark
+    return _run(guard_changes(take_snapshot(), guards, mark))
+
+
+def withdraw() -> tuple[str, ...]:
+    """Take every guard away; the commands that were run. Raises InstallError as `insert` does."""
+    return _run(withdrawals(take_snapshot()))
+
+
+def _change(guards: Sequence[Guard], configuration: Configuration, marking: str) -> PlannedChange:
+    mark = configuration.targets.nftables.mark
+    return PlannedChange(marking, tuple(insert_command(guard, mark) for guard in guards))
+
+
+def _run(lines: Sequence[str]) -> tuple[str, ...]:
+    for line in lines:
+        try:
+            commands.run(shlex.split(line))
+        except ProgramError as error:
+            raise InstallError(f"a guard rule could not be changed: {error}") from error
+    return tuple(lines)
