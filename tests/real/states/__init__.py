@@ -1,5 +1,5 @@
 """Host states, by what they are made of."""
 
-from states import nftables, routing
+from states import nftables, programs, routing, xtables
 
-STATES = (*nftables.STATES, *routing.STATES)
+STATES = (*nftables.STATES, *routing.STATES, *xtables.STATES, *programs.STATES)

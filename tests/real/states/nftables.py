@@ -156,7 +156,8 @@ STATES = (
         "an accept does not save from a later chain",
         base(
             "ip saddr 198.51.100.1 accept",
-            head="chain later { type filter hook input priority 5; ip saddr 198.51.100.0/30 drop; }",
+            head="chain later { type filter hook input priority 5; "
+            "ip saddr 198.51.100.0/30 drop; }",
         ),
         stopped="198.51.100.0/30",
     ),
@@ -210,7 +211,9 @@ STATES = (
         "families ip and ip6 have tables of their own",
         """
         table ip a { chain i { type filter hook input priority 0; ip saddr 198.51.100.1 drop; }; }
-        table ip6 a { chain i { type filter hook input priority 0; ip6 saddr 2001:db8:5::3 drop; }; }
+        table ip6 a { chain i { type filter hook input priority 0;
+            ip6 saddr 2001:db8:5::3 drop
+        }; }
         """,
         stopped="198.51.100.1 2001:db8:5::3",
     ),
@@ -243,12 +246,14 @@ STATES = (
     ),
     State(
         "arp is dropped for a gateway",
-        "table arp a { chain i { type filter hook input priority 0; arp saddr ip 192.0.2.9 drop; }; }",
+        "table arp a { chain i { type filter hook input priority 0; "
+        "arp saddr ip 192.0.2.9 drop; }; }",
         stopped="",
     ),
     State(
         "a dormant table does nothing",
-        "table inet asleep { flags dormant; chain i { type filter hook input priority 0; drop; }; }",
+        "table inet asleep { flags dormant; "
+        "chain i { type filter hook input priority 0; drop; }; }",
         stopped="",
     ),
     State(
