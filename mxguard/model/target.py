@@ -71,8 +71,12 @@ class Target(Protocol):
     def in_force(self, files: tuple[RenderedFile, ...]) -> bool:
         """Whether the running program already uses exactly these files' content."""
 
-    def activate(self, files: tuple[RenderedFile, ...]) -> None:
+    def activate(
+        self, files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()
+    ) -> None:
         """Make the running program use the files, which are in their place now.
 
+        `before` are the files that they replaced, where they were in force until now: a target may
+        then change only what differs. Whether it came out right is for `in_force` to say.
         Also serves to put an earlier state back: with no files, as if mxguard had never been there.
         """

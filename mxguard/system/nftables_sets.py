@@ -11,7 +11,7 @@ timeouts, maps and concatenations are not for this module.
 
 from __future__ import annotations
 
-import itertools
+import operator
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -137,14 +137,15 @@ def _intervals(elements: bytes, family: int, subject: str) -> list[Range]:
     ends.sort()
     if ends and ends[0] == 0:
         ends.pop(0)
-    highest = (1 << 8 * _FAMILY_BYTES[family]) - 1
     if len(starts) == len(ends) + 1:
-        ends.append(highest + 1)
-    result = [(first, end - 1) for first, end in zip(starts, ends, strict=False)]
-    apart = all(left[1] < right[0] for left, right in itertools.pairwise(result))
-    if len(starts) != len(ends) or not apart or any(first > last for first, last in result):
+        ends.append(1 << 8 * _FAMILY_BYTES[family])
+    if (
+        len(starts) != len(ends)
+        or not all(map(operator.lt, starts, ends))
+        or not all(map(operator.le, ends, starts[1:]))
+    ):
         raise UndecidedError(f"{subject} does not hold plain intervals")
-    return result
+    return list(zip(starts, [end - 1 for end in ends], strict=True))
 
 
 def _fixed_layout(elements: bytes, family: int) -> tuple[list[int], list[int]] | None:

@@ -11,6 +11,7 @@ import fnmatch
 import os.path
 import re
 import shlex
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from attrs import frozen
 
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import NftablesSection
-from mxguard.model.errors import UndecidedError
+from mxguard.model.errors import MxguardError, UndecidedError
 from mxguard.model.target import RenderedFile, Wiring
 from mxguard.system import commands
 from mxguard.targets import nftables_live, nftables_ruleset
+from mxguard.targets.nftables_live import LiveTable
+from mxguard.targets.nftables_ruleset import Ruleset
 
 BOOT_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
 """What nftables.service loads: on Debian and its derivatives, on Fedora and its derivatives."""
@@ -69,23 +72,62 @@ class NftablesTarget:
 
     def in_force(self, files: tuple[RenderedFile, ...]) -> bool:
         """Whether the kernel holds exactly what the file says. Raises NetlinkError."""
-        wanted = [nftables_ruleset.parse(file.content.decode()) for file in files]
-        return all(each is not None and nftables_live.is_in_force(each) for each in wanted)
+        return all(
+            wanted is not None and nftables_live.is_same(live, wanted)
+            for live, wanted in map(_live_and_wanted, files)
+        )
 
-    def activate(self, files: tuple[RenderedFile, ...]) -> None:
+    def activate(
+        self, files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()
+    ) -> None:
         """Make the kernel hold what the file says; without a file, nothing of mxguard's.
 
-        A file that another version of mxguard wrote is left to nft(8). Raises NetlinkError,
-        ProgramError.
+        With the file as it was `before`, and loaded, only the difference is sent and the sets are
+        not read; whether the kernel holds nothing else is then `in_force`'s to say. A file that
+        another version of mxguard wrote is left to nft(8). Raises NetlinkError, ProgramError.
         """
         if not files:
             nftables_live.remove()
+        earlier = {file.path: file for file in before}
         for file in files:
-            wanted = nftables_ruleset.parse(file.content.decode())
-            if wanted is None:
-                commands.run(("nft", "-f", "-"), stdin=file.content)
-            else:
-                nftables_live.bring_about(wanted)
+            if file.path not in earlier or not _change(earlier[file.path], file):
+                _load(file)
+
+
+def _change(earlier: RenderedFile, later: RenderedFile) -> bool:
+    """Whether the difference of two files could be carried over into the kernel."""
+    found = nftables_ruleset.difference(earlier.content.decode(), later.content.decode())
+    return found is not None and nftables_live.change_elements(*found)
+
+
+def _load(file: RenderedFile) -> None:
+    live, wanted = _live_and_wanted(file)
+    if wanted is None:
+        commands.run(("nft", "-f", "-"), stdin=file.content)
+    else:
+        nftables_live.bring_about(live, wanted)
+
+
+def _live_and_wanted(file: RenderedFile) -> tuple[LiveTable, Ruleset | None]:
+    """The live table, read by a second thread while this one parses the file.
+
+    The kernel takes its time to dump a large set, and Python does not hold it up meanwhile.
+    """
+    outcome: list[LiveTable | MxguardError] = []
+
+    def read() -> None:
+        try:
+            outcome.append(nftables_live.read())
+        except MxguardError as error:
+            outcome.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    wanted = nftables_ruleset.parse(file.content.decode())
+    reader.join()
+    if isinstance(outcome[0], MxguardError):
+        raise outcome[0]
+    return outcome[0], wanted
 
 
 def _is_included(text: str, path: Path) -> bool:

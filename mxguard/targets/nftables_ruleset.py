@@ -18,14 +18,17 @@ port here are the ones on the wire. Fragments but the first carry no port and ge
 
 from __future__ import annotations
 
+import operator
 import re
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
 from mxguard.model import ranges
 from mxguard.model.allowlist import Allowlist
-from mxguard.model.network import Network, NetworkError, parse_address
+from mxguard.model.network import Network, format_address
+from mxguard.model.ranges import Range
 
 TABLE = "mxguard"
 PRIORITY = -310
@@ -40,6 +43,8 @@ _HEADER = f"""\
 """
 _KEY_TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
 _FAMILY_WORDS = {4: "ip", 6: "ip6"}
+_BITS = {4: 32, 6: 128}
+_PROTOCOLS = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ELEMENTS = f"\nadd element inet {TABLE} "
 _PORT_RULE = re.compile(rf"add rule inet {TABLE} prerouting tcp dport (\d+) ip saddr @peers4(\S*) ")
 _CLEAR_RULE = re.compile(rf"add rule inet {TABLE} prerouting meta mark set meta mark & (0x\w+)\n")
@@ -47,11 +52,14 @@ _CLEAR_RULE = re.compile(rf"add rule inet {TABLE} prerouting meta mark set meta 
 
 @frozen
 class PeerSet:
-    """One set of the table: its name, 4 or 6, and its networks, disjoint and in order."""
+    """One set of the table: its name, 4 or 6, and the range of each network, in order.
+
+    No two overlap; each range is one network, as 60,000 ranges cost less than as many Networks.
+    """
 
     name: str
     family: int
-    networks: tuple[Network, ...]
+    intervals: list[Range]
 
 
 @frozen
@@ -123,7 +131,7 @@ class Ruleset:
 
     def text(self) -> str:
         """The whole file."""
-        return self.structure() + "".join(_elements(each) for each in self.sets if each.networks)
+        return self.structure() + "".join(_elements(each) for each in self.sets if each.intervals)
 
     def _rule(self, rule: MarkRule) -> str:
         return (
@@ -158,7 +166,7 @@ def parse(text: str) -> Ruleset | None:
     if cleared is None:
         return None
     try:
-        networks = dict(_parse_block(block) for block in blocks)
+        elements = dict(map(_parse_block, blocks))
     except ValueError:
         return None
     ports = tuple(MarkedPort(int(port), suffix) for port, suffix in _PORT_RULE.findall(head))
@@ -167,45 +175,102 @@ def parse(text: str) -> Ruleset | None:
         for suffix in dict.fromkeys(("", *(port.suffix for port in ports)))
         for family in (4, 6)
     ]
-    sets = tuple(PeerSet(name, family, networks.pop(name, ())) for name, family in names)
+    sets = tuple(PeerSet(name, family, elements.pop((name, family), [])) for name, family in names)
     found = Ruleset(mark=~int(cleared[1], 16) & 0xFFFFFFFF, ports=ports, sets=sets)
-    return found if not networks and found.structure() == head else None
+    return found if not elements and found.structure() == head else None
+
+
+@frozen
+class SetChange:
+    """What two files differ by in one set: ranges that only the earlier has, and only the later."""
+
+    set_name: str
+    family: int
+    gone: list[Range]
+    new: list[Range]
+
+
+def difference(earlier: str, later: str) -> tuple[Ruleset, list[SetChange]] | None:
+    """How two files of the same structure differ; None where the structure does, or is not ours.
+
+    The ruleset has the structure alone, its sets are empty. Only lines that differ are parsed.
+    """
+    head, *later_blocks = later.split(_ELEMENTS)
+    earlier_head, *earlier_blocks = earlier.split(_ELEMENTS)
+    structure = parse(head)
+    if structure is None or head != earlier_head:
+        return None
+    try:
+        before, after = (
+            {name: set(elements) for name, elements in map(_split_block, blocks)}
+            for blocks in (earlier_blocks, later_blocks)
+        )
+        changes = [
+            SetChange(
+                each.name,
+                each.family,
+                _ranges(each.family, was - now),
+                _ranges(each.family, now - was),
+            )
+            for each in structure.sets
+            for was, now in [(before.pop(each.name, set()), after.pop(each.name, set()))]
+        ]
+    except ValueError:
+        return None
+    return None if before or after else (structure, changes)
 
 
 def _sets(suffix: str, networks: Sequence[Network]) -> list[PeerSet]:
     return [
-        PeerSet(f"peers{family}{suffix}", family, tuple(_of_family(networks, family)))
+        PeerSet(
+            f"peers{family}{suffix}",
+            family,
+            [(each.first, each.last) for each in networks if each.family == family],
+        )
         for family in (4, 6)
     ]
 
 
-def _of_family(networks: Iterable[Network], family: int) -> Iterator[Network]:
-    return (network for network in networks if network.family == family)
-
-
 def _elements(each: PeerSet) -> str:
-    lines = ",\n\t".join(
-        network.address if network.is_single else str(network) for network in each.networks
-    )
+    lines = ",\n\t".join(_element(each.family, *interval) for interval in each.intervals)
     return f"{_ELEMENTS}{each.name} {{\n\t{lines}\n}}\n"
 
 
-def _parse_block(block: str) -> tuple[str, tuple[Network, ...]]:
+def _element(family: int, first: int, last: int) -> str:
+    address = format_address(family, first)
+    if first == last:
+        return address
+    return f"{address}/{_BITS[family] - (last - first).bit_length()}"
+
+
+def _parse_block(block: str) -> tuple[tuple[str, int], list[Range]]:
+    """((set, family), ranges) of one `add element`. Raises ValueError where it is not ours."""
+    name, elements = _split_block(block)
+    family = 6 if ":" in elements[0] else 4
+    return (name, family), _ranges(family, elements)
+
+
+def _split_block(block: str) -> tuple[str, list[str]]:
     name, opening, rest = block.partition(" {\n\t")
     elements, closing, behind = rest.partition("\n}\n")
     if not opening or not closing or behind:
         raise ValueError(name)
-    return name, tuple(map(_parse_element, elements.split(",\n\t")))
+    return name, elements.split(",\n\t")
 
 
-def _parse_element(element: str) -> Network:
-    address, slash, length = element.partition("/")
+def _ranges(family: int, elements: Iterable[str]) -> list[Range]:
+    """The ranges of elements as they stand in the file. Raises ValueError.
+
+    All addresses at once, not one Network after the other: a set may hold 60,000.
+    """
+    bits, protocol = _BITS[family], _PROTOCOLS[family]
+    pairs = [element.partition("/") for element in elements]
+    host_masks = [(1 << bits - int(length or bits)) - 1 for _, _, length in pairs]
     try:
-        family, first = parse_address(address)
-    except NetworkError as error:
-        raise ValueError(element) from error
-    bits = 32 if family == 4 else 128
-    network = Network(family, first, int(length) if slash else bits)
-    if not 0 <= network.length <= bits or first & (network.size - 1):
-        raise ValueError(element)
-    return network
+        packed = [socket.inet_pton(protocol, address) for address, _, _ in pairs]
+    except OSError as error:
+        raise ValueError(f"not an address among {len(pairs)} elements") from error
+    first = [int.from_bytes(address, "big") for address in packed]
+    if any(map(operator.and_, first, host_masks)):
+        raise ValueError("host bits are set")
+    return list(zip(first, map(operator.or_, first, host_masks), strict=True))

@@ -87,7 +87,9 @@ class PostfixTarget:
         in_place = all(_content(file.path) == file.content for file in files)
         return in_place and not self._is_behind(files)
 
-    def activate(self, files: tuple[RenderedFile, ...]) -> None:
+    def activate(
+        self, files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()
+    ) -> None:
         """Reload Postfix where it runs, and wait until it has let go of older tables.
 
         Without files, raises UndecidedError where main.cf or master.cf still names a table: Postfix
