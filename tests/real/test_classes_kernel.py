@@ -13,18 +13,17 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from lab import Host, Lab
+from random_rules import PEER, rulesets
 
 from mxguard.host.snapshot import take_snapshot
-from mxguard.model.network import Network, containing, format_address, parse_address, parse_network
+from mxguard.model.network import Network, parse_address
 from mxguard.model.ranges import merge
 from mxguard.rehearsal.classes import AddressClass, classes
 from mxguard.rehearsal.packets import Flow, syn
 
 EXAMPLES = int(os.environ.get("MXGUARD_EXAMPLES", "60"))
 MAIL = {4: "192.0.2.10", 6: "2001:db8::10"}
-PEER = {4: parse_network("198.51.100.64/26"), 6: parse_network("2001:db8:5::40/122")}
 PORT = 25
 WITNESS = """
 table inet witness {
@@ -87,147 +86,6 @@ class Bench:
 def bench() -> Iterator[Bench]:
     with Lab() as lab:
         yield Bench(lab)
-
-
-def addresses(family: int) -> st.SearchStrategy[str]:
-    network = PEER[family]
-    return st.integers(network.first, network.last).map(lambda value: format_address(family, value))
-
-
-def prefixes(family: int) -> st.SearchStrategy[str]:
-    bits = 32 if family == 4 else 128
-    return st.builds(
-        lambda value, length: str(containing(family, value, length)),
-        st.integers(PEER[family].first, PEER[family].last),
-        st.sampled_from([bits - 7, bits - 5, bits - 4, bits - 3, bits - 1, bits]),
-    )
-
-
-@st.composite
-def ranges(draw: st.DrawFn, family: int) -> str:
-    first, last = sorted(
-        draw(
-            st.lists(
-                st.integers(PEER[family].first, PEER[family].last),
-                min_size=2,
-                max_size=2,
-                unique=True,
-            )
-        )
-    )
-    return f"{format_address(family, first)}-{format_address(family, last)}"
-
-
-def disjoint(family: int, found: list[str]) -> list[str]:
-    """Prefixes as nft takes them into an interval set: none inside another."""
-    return [str(network) for network in merge(parse_network(text) for text in found)]
-
-
-SETS = {4: "ipv4_addr", 6: "ipv6_addr"}
-WORDS = {4: "ip", 6: "ip6"}
-MARKS = st.integers(1, 3)
-ENDS = st.one_of(
-    st.sampled_from(["drop", "accept", "counter", "jump other", "goto other", "return", "reject"]),
-    MARKS.map(lambda mark: f"meta mark set {mark}"),
-    MARKS.map(lambda mark: f"meta mark set meta mark | {mark << 4}"),
-)
-ADDED = st.sampled_from(
-    [
-        "",
-        "tcp dport 25",
-        "tcp dport 26",
-        "tcp dport != 25",
-        "meta mark 1",
-        "ct state new",
-        'iifname "eth0"',
-        "meta l4proto tcp",
-    ]
-)
-
-
-@st.composite
-def matches(draw: st.DrawFn, family: int) -> str:
-    ip, own = WORDS[family], draw(st.sampled_from(["", "!= "]))
-    many = draw(st.lists(addresses(family), min_size=1, max_size=5, unique=True))
-    nets = disjoint(family, draw(st.lists(prefixes(family), min_size=1, max_size=4)))
-    span = draw(ranges(family))
-    bits = 32 if family == 4 else 128
-    mask = (1 << bits) - 1 - draw(st.sampled_from([0x01, 0x03, 0x0A, 0x31, 0x3F]))
-    value = parse_address(many[0])[1] & mask
-    masked = f"{ip} saddr & {format_address(family, mask)} {own or '== '}"
-    masked += format_address(family, value)
-    low = draw(st.sampled_from(["<", "<=", ">", ">="]))
-    offset = {4: 96, 6: 64}[family]
-    raw = f"@nh,{offset + bits - 8},8"
-    concat = ", ".join(f"{net} . {draw(st.sampled_from(['25', '26', '20-30']))}" for net in nets)
-    exact = ", ".join(f"{one} . {draw(st.sampled_from(['25', '26']))}" for one in many)
-    return draw(
-        st.sampled_from(
-            [
-                f"{ip} saddr {own}{many[0]}",
-                f"{ip} saddr {own}{nets[0]}",
-                f"{ip} saddr {own}{span}",
-                f"{ip} saddr {low} {many[0]}",
-                f"{ip} saddr {own}{{ {', '.join(many)} }}",
-                f"{ip} saddr {own}{{ {', '.join(nets)} }}",
-                f"{ip} saddr . tcp dport {own}{{ {exact} }}",
-                f"{ip} saddr . tcp dport {own}{{ {concat} }}",
-                f"tcp dport . {ip} saddr {{ {', '.join(f'25 . {one}' for one in many)} }}",
-                f"ct original {ip} saddr {own}{nets[0]}",
-                f"{ip} daddr {own}{many[0]}",
-                f"meta nfproto ipv{family} {raw} {own}{parse_address(many[0])[1] & 0xFF}",
-                masked,
-            ]
-        )
-    )
-
-
-@st.composite
-def verdict_maps(draw: st.DrawFn, family: int) -> str:
-    ip = WORDS[family]
-    verdicts = st.sampled_from(["drop", "accept", "jump other", "continue"])
-    nets = disjoint(family, draw(st.lists(prefixes(family), min_size=1, max_size=4)))
-    many = draw(st.lists(addresses(family), min_size=1, max_size=5, unique=True))
-    kind = draw(st.integers(0, 3))
-    if kind == 0:
-        inside = ", ".join(f"{net} : {draw(verdicts)}" for net in nets)
-        return f"{ip} saddr vmap {{ {inside} }}"
-    if kind == 1:
-        inside = ", ".join(f"{one} : {draw(MARKS)}" for one in many)
-        return f"meta mark set {ip} saddr map {{ {inside} }}"
-    if kind == 2:
-        inside = ", ".join(f"{net} . 25 : {draw(verdicts)}" for net in nets)
-        return f"{ip} saddr . tcp dport vmap {{ {inside} }}"
-    inside = ", ".join(f"{net} : {draw(MARKS)}" for net in nets)
-    return f"meta mark set {ip} saddr map {{ {inside} }} counter"
-
-
-@st.composite
-def rules(draw: st.DrawFn) -> str:
-    family = draw(st.sampled_from([4, 6]))
-    if draw(st.integers(0, 3)) == 0:
-        return draw(verdict_maps(family))
-    asked = draw(st.lists(matches(family), min_size=1, max_size=2))
-    return " ".join(filter(None, [draw(ADDED), *asked, draw(ENDS)]))
-
-
-@st.composite
-def rulesets(draw: st.DrawFn) -> str:
-    many = st.lists(rules(), max_size=5).map(lambda found: "\n".join(found))
-    other = draw(many).replace("jump other", "accept").replace("goto other", "drop")
-    hook = draw(st.sampled_from(["prerouting", "input"]))
-    first = draw(many).replace("reject", "drop")
-    return f"""
-    table inet t {{
-        chain other {{ {other.replace("reject", "drop")}
-        }}
-        chain first {{ type filter hook {hook} priority -10;
-        {first}
-        }}
-        chain second {{ type filter hook input priority 10;
-        {draw(many)}
-        }}
-    }}"""
 
 
 def check(bench: Bench) -> None:
