@@ -24,6 +24,9 @@ def main() -> int:
 def tell(made: MailHost) -> int:
     heading("A mail host with a firewall, fail2ban's bans and Postfix. Who gets through?")
     show(made, (*STRATO, *RELAY, BANNED))
+    heading("mxguard audit: what stops them, and what would mend it")
+    made.mxguard("resolve")
+    print(indented(made.mxguard("audit")))
     heading("mxguard sync --wire")
     print(indented(made.mxguard("sync", "--wire")))
     heading("Who gets through now?")

@@ -9,12 +9,13 @@ from mxguard.cli.progress import lookups
 from mxguard.cli.warnings import warn_of
 from mxguard.jobs.load import Loaded, load
 from mxguard.jobs.resolve import known_peers, resolution_findings
-from mxguard.jobs.state import held_state
 from mxguard.jobs.sync import Options, SyncResult, diff_lines, sync
-from mxguard.jobs.wiring import unwire as unwire_postfix
+from mxguard.jobs.undo import unwire, withdraw
 from mxguard.model.errors import UsageError
-from mxguard.report.json import sync_document
-from mxguard.report.text import changes_text, plan_text, wiring_text
+from mxguard.model.finding import Severity
+from mxguard.report.audit_text import reach_text
+from mxguard.report.sync_json import sync_document
+from mxguard.report.text import changes_text, findings_text, plan_text, wiring_text
 
 _COLOURS = {"added": "green", "removed": "red", "hunk": "cyan", "file": "bright_white"}
 
@@ -31,6 +32,15 @@ _COLOURS = {"added": "green", "removed": "red", "hunk": "cyan", "file": "bright_
 )
 @click.option("--wire", is_flag=True, help="Have Postfix's own configuration name the tables, too.")
 @click.option("--unwire", is_flag=True, help="Take that out again, and do nothing else.")
+@click.option("--withdraw", is_flag=True, help="Take every guard rule away, and do nothing else.")
+@click.option("--no-audit", is_flag=True, help="Do not try the peers on the host as it is then.")
+@click.option(
+    "--fail-on",
+    type=click.Choice([severity.value for severity in Severity]),
+    default=Severity.ERROR.value,
+    show_default=True,
+    help="The least severity of a finding that makes the exit code 1.",
+)
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
@@ -48,50 +58,57 @@ def command(
     accepted: tuple[str, ...],
     wire: bool,
     unwire: bool,
+    withdraw: bool,
+    no_audit: bool,
+    fail_on: str,
     wait: float,
 ) -> int:
     """Resolve the peers, and bring nftables and Postfix in line with them.
 
-    Safe to run at any time and again: a run that finds nothing to do writes and reloads nothing,
-    one that fails puts back what was there, and one that was killed is settled by the next.
+    Every change of the firewall is first tried in a disposable copy of this host. Safe to run at
+    any time and again: a run that finds nothing to do writes and reloads nothing, one that fails
+    puts back what was there, and one that was killed is settled by the next.
     """
     loaded = load(session.config)
+    if unwire or withdraw:
+        if (unwire and withdraw) or dry_run or wire:
+            raise UsageError("--unwire and --withdraw each stand alone")
+        return _undo(session, loaded, wait, wiring=unwire)
     known_peers(loaded.peers, accepted)
-    if unwire:
-        return _unwire(session, loaded, wait, conflicting=dry_run or wire)
-    options = Options(dry_run, offline, frozenset(accepted), wire, wait)
+    options = Options(dry_run, offline, frozenset(accepted), wire, wait, not no_audit)
     with lookups(session) as progress:
         done = sync(loaded, options, progress)
-    findings = resolution_findings(loaded.configuration, done.refresh.allowlist)
-    if done.recovered:
-        session.warn(done.recovered)
-    warn_of(session, loaded.notices, findings)
+    code = done.exit_code(Severity(fail_on))
     if with_diff:
         _print_diff(session, done)
     if session.is_json:
-        session.document(
-            sync_document(
-                done.refresh.changes,
-                done.plan,
-                done.wired,
-                done.wiring,
-                findings,
-                changed=done.is_changed,
-                dry_run=dry_run,
-            )
-        )
+        _print_json(session, loaded, done, dry_run=dry_run)
     else:
-        _print(session, done, dry_run=dry_run)
-    return done.exit_code
+        _print(session, loaded, done, dry_run=dry_run, is_well=code == 0)
+    return code
 
 
-def _print(session: Session, done: SyncResult, *, dry_run: bool) -> None:
-    for line in changes_text(done.refresh.changes) + plan_text(done.plan, dry_run=dry_run):
+def _print(
+    session: Session, loaded: Loaded, done: SyncResult, *, dry_run: bool, is_well: bool
+) -> None:
+    _warn(session, done)
+    for line in (
+        *changes_text(done.refresh.changes),
+        *plan_text(done.plan, dry_run=dry_run),
+        *(f"{'would run' if dry_run else 'ran'}: {line}" for line in done.guarded),
+        *(f"postfix {setting} wired" for setting in done.wired),
+    ):
         session.out(line)
-    for setting in done.wired:
-        session.out(f"postfix {setting} wired")
     if not done.is_changed:
         session.say(f"nothing to do: {len(done.refresh.allowlist.entries)} networks in force")
+    if done.audit is None:
+        found = resolution_findings(loaded.configuration, done.refresh.allowlist)
+        warn_of(session, loaded.notices, found)
+    else:
+        warn_of(session, loaded.notices, ())
+        tell = session.say if is_well and not done.is_changed else session.out
+        for line in reach_text(done.audit) + findings_text(done.audit.findings):
+            tell(line)
     missing = wiring_text(done.wiring)
     if missing:
         session.say("Missing in your own configuration:")
@@ -99,15 +116,42 @@ def _print(session: Session, done: SyncResult, *, dry_run: bool) -> None:
             session.say(f"  {line}")
 
 
-def _unwire(session: Session, loaded: Loaded, wait: float, *, conflicting: bool) -> int:
-    if conflicting:
-        raise UsageError("--unwire stands alone: it goes with neither --dry-run nor --wire")
-    with held_state(loaded.configuration.paths.state, wait=wait):
-        taken = unwire_postfix(loaded.configuration)
-    for setting in taken:
-        session.out(f"postfix {setting} is as it was")
+def _warn(session: Session, done: SyncResult) -> None:
+    if done.recovered:
+        session.warn(done.recovered)
+    if done.proof.undecided:
+        session.warn(f"the change could not be rehearsed: {done.proof.undecided}")
+
+
+def _print_json(session: Session, loaded: Loaded, done: SyncResult, *, dry_run: bool) -> None:
+    _warn(session, done)
+    findings = (
+        resolution_findings(loaded.configuration, done.refresh.allowlist)
+        if done.audit is None
+        else done.audit.findings
+    )
+    session.document(
+        sync_document(
+            done.refresh.changes,
+            done.plan,
+            findings,
+            done.audit,
+            guards=done.guarded,
+            wired=done.wired,
+            wiring=done.wiring,
+            changed=done.is_changed,
+            dry_run=dry_run,
+        )
+    )
+
+
+def _undo(session: Session, loaded: Loaded, wait: float, *, wiring: bool) -> int:
+    undo = unwire if wiring else withdraw
+    taken = undo(loaded.configuration, wait=wait)
+    for line in taken:
+        session.out(f"postfix {line} is as it was" if wiring else f"ran: {line}")
     if not taken:
-        session.say("nothing to do: Postfix's configuration does not name the tables")
+        session.say("nothing to do: there is none")
     return 0
 
 

@@ -62,14 +62,23 @@ def prove(
     return assert_nothing_widens(snapshot, allowlist, configuration, change, leaving=leaving)
 
 
-def insert(guards: Sequence[Guard], configuration: Configuration) -> tuple[str, ...]:
-    """Have exactly one guard at the head of each of these chains; the commands that were run.
+def guard_commands(
+    snapshot: Snapshot, guards: Sequence[Guard], configuration: Configuration
+) -> tuple[str, ...]:
+    """What it takes to have exactly one guard, at the head, in each of these chains.
 
-    Of several in any other chain all but one go. Raises InstallError naming the command that
-    failed: those before it are in force, and the next run goes on from there.
+    Of several in any other chain all but one go.
     """
-    mark = configuration.targets.nftables.mark
-    return _run(guard_changes(take_snapshot(), guards, mark))
+    return guard_changes(snapshot, guards, configuration.targets.nftables.mark)
+
+
+def insert(guards: Sequence[Guard], configuration: Configuration) -> tuple[str, ...]:
+    """Run `guard_commands` on the host as it is now; the commands that were run.
+
+    Raises InstallError naming the command that failed: those before it are in force, and the next
+    run goes on from there.
+    """
+    return _run(guard_commands(take_snapshot(), guards, configuration))
 
 
 def withdraw() -> tuple[str, ...]:

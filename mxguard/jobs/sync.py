@@ -1,4 +1,4 @@
-"""What cron runs: resolve, render, plan, install, verify; the one job that changes the host.
+"""What cron runs: resolve, render, plan, rehearse, install, audit; the job that changes the host.
 
 The order is the design's: nothing is written before the plan is whole, nothing stays half done, and
 a run that finds nothing to do writes and reloads nothing.
@@ -15,14 +15,20 @@ from mxguard.allowlist import lock
 from mxguard.install import diff, recovery, transaction
 from mxguard.install.diff import DiffLine
 from mxguard.install.plan import make_plan
+from mxguard.jobs.audit import Options as AuditOptions
+from mxguard.jobs.audit import audit
+from mxguard.jobs.guards import insert
 from mxguard.jobs.load import Loaded
 from mxguard.jobs.locked import lock_path
+from mxguard.jobs.prove import Proof, prove_change
 from mxguard.jobs.resolve import Progress, Refresh, refresh
 from mxguard.jobs.state import held_state
 from mxguard.jobs.wiring import read_wiring, wire
 from mxguard.model.allowlist import Allowlist
+from mxguard.model.audit import Audit
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
+from mxguard.model.finding import Severity
 from mxguard.model.plan import Plan
 from mxguard.model.target import RenderedFile, Target, Wiring
 from mxguard.targets.registry import all_targets, enabled_targets
@@ -33,7 +39,8 @@ class Options:
     """How a run goes about it. `dry_run` changes nothing at all, `offline` asks no DNS.
 
     `accepted` are peers whose refused answers are believed; `wire` also changes the
-    administrator's own configuration; `wait` is for another run to end, in seconds.
+    administrator's own configuration; `wait` is for another run to end, in seconds; `audited` has
+    the peers tried on the host as it is afterwards.
     """
 
     dry_run: bool = False
@@ -41,27 +48,40 @@ class Options:
     accepted: frozenset[str] = frozenset()
     wire: bool = False
     wait: float = 60.0
+    audited: bool = True
 
 
 @frozen
 class SyncResult:
-    """What a run did, or would do. `recovered` says what an interrupted run had left to settle."""
+    """What a run did, or would do.
+
+    `guarded` are the commands that changed guard rules, `wired` the settings that were changed.
+    `recovered` says what an interrupted run had left to settle. `audit` is None where there was
+    none to make.
+    """
 
     refresh: Refresh
     plan: Plan
+    proof: Proof
+    guarded: tuple[str, ...]
     wired: tuple[str, ...]
     wiring: tuple[Wiring, ...]
     recovered: str | None
+    audit: Audit | None
 
     @property
     def is_changed(self) -> bool:
         """Whether anything on the host is, or would be, another than before."""
-        return bool(self.refresh.changes or self.wired) or not self.plan.is_empty
+        return bool(self.refresh.changes or self.guarded or self.wired) or not self.plan.is_empty
 
-    @property
-    def exit_code(self) -> int:
-        """The resolver's: an install that fails raises."""
-        return self.refresh.exit_code
+    def exit_code(self, fail_on: Severity = Severity.ERROR) -> int:
+        """1 where a peer is stopped, else 3 where something is undecided, else the resolver's."""
+        codes = {self.refresh.exit_code}
+        if self.audit is not None:
+            codes.add(self.audit.exit_code(fail_on))
+        if self.proof.undecided:
+            codes.add(UndecidedError.exit_code)
+        return next((code for code in (1, 3, 4) if code in codes), 0)
 
 
 def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> SyncResult:
@@ -79,12 +99,31 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
         )
         refreshed = _refresh(loaded, options, progress)
         plan = make_plan(_wanted(configuration, refreshed.allowlist), state)
+        proof = prove_change(configuration, refreshed.allowlist, plan)
+        guarded = proof.commands
         wired: tuple[str, ...] = ()
         if not options.dry_run:
             transaction.apply(plan, targets, state)
+            guarded = insert(proof.guards, configuration) if proof.commands else ()
             wired = wire(configuration) if options.wire else ()
-        wiring = read_wiring(configuration)
-    return SyncResult(refreshed, plan, wired, wiring, recovered)
+        return SyncResult(
+            refresh=refreshed,
+            plan=plan,
+            proof=proof,
+            guarded=guarded,
+            wired=wired,
+            wiring=read_wiring(configuration),
+            recovered=recovered,
+            audit=_audit(loaded) if options.audited and not options.dry_run else None,
+        )
+
+
+def _audit(loaded: Loaded) -> Audit:
+    """The host as it is now; where it cannot be audited, an audit that says so."""
+    try:
+        return audit(loaded, AuditOptions())
+    except UndecidedError as error:
+        return Audit((), (), (), (str(error),))
 
 
 def diff_lines(plan: Plan) -> Iterator[DiffLine]:

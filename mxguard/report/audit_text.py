@@ -14,13 +14,17 @@ from mxguard.report.text import findings_text
 
 def audit_text(audit: Audit) -> list[str]:
     """The lines of the report."""
+    return reach_text(audit) + findings_text(audit.findings)
+
+
+def reach_text(audit: Audit) -> list[str]:
+    """One line for each peer, and what could not be decided."""
     lines: list[str] = []
     for peer in dict.fromkeys(item.peer for item in audit.reachability):
         lines.append(_reach_line(peer, [x for x in audit.reachability if x.peer == peer]))
         dialogues = [x for x in audit.smtp if x.peer == peer]
         if dialogues:
             lines.append(_smtp_line(peer, dialogues))
-    lines.extend(findings_text(audit.findings))
     lines.extend(f"undecided: {reason}" for reason in audit.undecided)
     return lines
 

@@ -9,7 +9,6 @@ from mxguard.model.allowlist import Allowlist
 from mxguard.model.change import Change
 from mxguard.model.document import to_document
 from mxguard.model.finding import Finding
-from mxguard.model.plan import FileChange, Plan
 from mxguard.model.target import Rendered, Wiring
 
 
@@ -70,33 +69,3 @@ def render_document(rendered: Sequence[Rendered]) -> dict[str, Any]:
 def wiring_values(wiring: Sequence[Wiring]) -> list[dict[str, Any]]:
     """Each line of wiring: the command, what it is for, and whether it is done."""
     return [{"command": line.command, "why": line.why, "done": line.done} for line in wiring]
-
-
-def sync_document(
-    changes: Sequence[Change],
-    plan: Plan,
-    wired: Sequence[str],
-    wiring: Sequence[Wiring],
-    findings: Sequence[Finding],
-    *,
-    changed: bool,
-    dry_run: bool,
-) -> dict[str, Any]:
-    """Schema mxguard.sync/1: what a run did, or with `dry_run` would do."""
-    return {
-        "schema": "mxguard.sync/1",
-        "changed": changed,
-        "dry_run": dry_run,
-        "changes": change_values(changes),
-        "files": [{"path": str(change.path), "action": _action(change)} for change in plan.changes],
-        "activated": list(plan.activations),
-        "wired": list(wired),
-        "wiring": wiring_values(wiring),
-        "findings": finding_values(findings),
-    }
-
-
-def _action(change: FileChange) -> str:
-    if change.before is None:
-        return "created"
-    return "removed" if change.after is None else "changed"

@@ -1,0 +1,53 @@
+"""The planned change of the firewall, tried before it is made: who needs a guard, who gains by it."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from mxguard.host.snapshot import take_snapshot
+from mxguard.jobs.audit import marking_text
+from mxguard.jobs.guards import guard_commands, plan_guards, prove
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.configuration import Configuration, GuardMode
+from mxguard.model.errors import UndecidedError
+from mxguard.model.plan import Plan
+from mxguard.rehearsal.guards import Guard
+
+
+@frozen
+class Proof:
+    """What the rehearsal of a planned change came to.
+
+    `guards` are to be inserted, by `commands`; `strangers` is how many were tried, None where
+    nothing changes for them. `undecided` says why there was no rehearsal: then no guard is planned.
+    """
+
+    guards: tuple[Guard, ...] = ()
+    commands: tuple[str, ...] = ()
+    strangers: int | None = None
+    undecided: str = ""
+
+
+def prove_change(configuration: Configuration, allowlist: Allowlist, plan: Plan) -> Proof:
+    """Rehearse what the plan does to the firewall, and with guards what they do.
+
+    Raises RefusedError where a stranger would fare differently. mxguard's own table only marks
+    packets, so where no rehearsal is possible it may be installed all the same; guards may not.
+    """
+    section = configuration.targets.nftables
+    changes = any(target.target == "nftables" and target.activate for target in plan.targets)
+    if not section.enabled or not (changes or section.guard is GuardMode.INSERT):
+        return Proof()
+    marking = marking_text(configuration, allowlist)
+    guards: tuple[Guard, ...] = ()
+    try:
+        snapshot = take_snapshot()
+        if section.guard is GuardMode.INSERT:
+            guards = plan_guards(snapshot, allowlist, configuration, marking)
+        commands = guard_commands(snapshot, guards, configuration)
+        if not changes and not commands:
+            return Proof()
+        tried = prove(snapshot, allowlist, configuration, marking, guards)
+    except UndecidedError as error:
+        return Proof(undecided=str(error))
+    return Proof(guards, commands, tried)
