@@ -104,16 +104,13 @@ def _print(
     if done.audit is None:
         found = resolution_findings(loaded.configuration, done.refresh.allowlist)
         warn_of(session, loaded.notices, found)
+        for line in wiring_text(done.wiring):
+            session.say(line)
     else:
         warn_of(session, loaded.notices, ())
         tell = session.say if is_well and not done.is_changed else session.out
         for line in reach_text(done.audit) + findings_text(done.audit.findings):
             tell(line)
-    missing = wiring_text(done.wiring)
-    if missing:
-        session.say("Missing in your own configuration:")
-        for line in missing:
-            session.say(f"  {line}")
 
 
 def _warn(session: Session, done: SyncResult) -> None:

@@ -7,10 +7,15 @@ from datetime import UTC, datetime
 
 from attrs import evolve, frozen
 
-from mxguard.checks import dns, firewall, grading, routing
+from mxguard.checks import dns, firewall, grading, installed, routing
+from mxguard.checks.installed import Installed
 from mxguard.host.snapshot import take_snapshot
+from mxguard.install import recovery
+from mxguard.install.plan import make_plan
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.locked import locked_allowlist
+from mxguard.jobs.render import wanted_files
+from mxguard.jobs.wiring import read_wiring
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.audit import Audit
 from mxguard.model.configuration import Configuration
@@ -45,7 +50,21 @@ def audit(loaded: Loaded, options: Options) -> Audit:
         *routing.findings(concerned, rehearsal.reachability),
         *dns.findings(concerned),
     ]
+    if options.snapshot is None:
+        now = datetime.now(UTC)
+        found.extend(installed.findings(_installed(loaded, allowlist), allowlist, now))
     return Audit(rehearsal.reachability, (), graded(configuration, found), rehearsal.reasons)
+
+
+def _installed(loaded: Loaded, allowlist: Allowlist) -> Installed:
+    configuration = loaded.configuration
+    state = configuration.paths.state
+    return Installed(
+        plan=make_plan(wanted_files(configuration, allowlist), state),
+        wiring=read_wiring(configuration),
+        configured=tuple(peer.name for peer in loaded.peers),
+        interrupted=recovery.interrupted(state),
+    )
 
 
 def marking_text(configuration: Configuration, allowlist: Allowlist) -> str:

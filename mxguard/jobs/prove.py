@@ -1,4 +1,4 @@
-"""The planned change of the firewall, tried before it is made: who needs a guard, who gains by it."""
+"""The planned change of the firewall, tried before it is made: which guards, who gains by it."""
 
 from __future__ import annotations
 

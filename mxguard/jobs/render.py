@@ -8,7 +8,7 @@ from pathlib import Path
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import ProgramError, UndecidedError, UsageError
-from mxguard.model.target import Rendered, Target
+from mxguard.model.target import Rendered, RenderedFile, Target
 from mxguard.system.files import write_whole
 from mxguard.targets.registry import all_targets, enabled_targets
 
@@ -18,6 +18,17 @@ def render(
 ) -> tuple[Rendered, ...]:
     """The targets named, or all that are enabled. Raises UsageError for an unknown name."""
     return tuple(_render(target, allowlist) for target in _chosen(configuration, names))
+
+
+def wanted_files(
+    configuration: Configuration, allowlist: Allowlist
+) -> list[tuple[Target, tuple[RenderedFile, ...]]]:
+    """Every target with its files; a disabled one wants none, so that what it has goes."""
+    enabled = {target.name for target in enabled_targets(configuration)}
+    return [
+        (target, target.render(allowlist) if target.name in enabled else ())
+        for target in all_targets(configuration)
+    ]
 
 
 def _chosen(configuration: Configuration, names: Sequence[str]) -> tuple[Target, ...]:

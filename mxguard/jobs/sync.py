@@ -7,7 +7,7 @@ a run that finds nothing to do writes and reloads nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from attrs import frozen
 
@@ -21,17 +21,17 @@ from mxguard.jobs.guards import insert
 from mxguard.jobs.load import Loaded
 from mxguard.jobs.locked import lock_path
 from mxguard.jobs.prove import Proof, prove_change
+from mxguard.jobs.render import wanted_files
 from mxguard.jobs.resolve import Progress, Refresh, refresh
 from mxguard.jobs.state import held_state
 from mxguard.jobs.wiring import read_wiring, wire
-from mxguard.model.allowlist import Allowlist
 from mxguard.model.audit import Audit
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Severity
 from mxguard.model.plan import Plan
-from mxguard.model.target import RenderedFile, Target, Wiring
-from mxguard.targets.registry import all_targets, enabled_targets
+from mxguard.model.target import Wiring
+from mxguard.targets.registry import all_targets
 
 
 @frozen
@@ -98,7 +98,7 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
             recovery.interrupted(state) if options.dry_run else recovery.recover(state, targets)
         )
         refreshed = _refresh(loaded, options, progress)
-        plan = make_plan(_wanted(configuration, refreshed.allowlist), state)
+        plan = make_plan(wanted_files(configuration, refreshed.allowlist), state)
         proof = prove_change(configuration, refreshed.allowlist, plan)
         guarded = proof.commands
         wired: tuple[str, ...] = ()
@@ -154,14 +154,3 @@ def _refresh(loaded: Loaded, options: Options, progress: Progress | None) -> Ref
     if locked is None:
         raise UndecidedError(f"--offline needs a lock, and there is none at {path}")
     return Refresh(locked, locked, ())
-
-
-def _wanted(
-    configuration: Configuration, allowlist: Allowlist
-) -> Sequence[tuple[Target, tuple[RenderedFile, ...]]]:
-    """Every target with its files; a disabled one wants none, so that what it has goes."""
-    enabled = {target.name for target in enabled_targets(configuration)}
-    return [
-        (target, target.render(allowlist) if target.name in enabled else ())
-        for target in all_targets(configuration)
-    ]
