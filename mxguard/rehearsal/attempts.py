@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -173,8 +174,9 @@ class _Conversation:
 class Caller:
     """Makes attempts over one wire. Port and sequence numbers are not used twice."""
 
-    def __init__(self, wire: Wire, listeners: Listeners) -> None:
-        self._wire, self._listeners = wire, listeners
+    def __init__(self, wire: Wire, listeners: Listeners, patience: float = 0.0) -> None:
+        """`patience`: seconds to wait for a listener once the handshake is complete on the wire."""
+        self._wire, self._listeners, self._patience = wire, listeners, patience
         self._numbers = itertools.count(int.from_bytes(os.urandom(2), "big"))
 
     def call(self, attempts: Sequence[Attempt]) -> list[Outcome]:
@@ -188,7 +190,10 @@ class Caller:
         """Open all of them before any is closed."""
         conversations = {one.sequence: one for one in map(self._begin, attempts)}
         self._converse(conversations)
-        self._hear_listeners(conversations)
+        deadline = time.monotonic() + self._patience
+        while self._hear_listeners(conversations) and time.monotonic() < deadline:
+            time.sleep(0.02)
+            self._converse(conversations)
         self._end(conversations.values())
         return [one.outcome() for one in conversations.values()]
 
@@ -221,7 +226,8 @@ class Caller:
         if asked is not None and seen.flags & ACK and seen.flow == asked.flow.reversed():
             if seen.flags & RST:
                 asked.reset = True
-            elif seen.flags & SYN and not asked.offered:
+            elif seen.flags & SYN:
+                # Also when it comes again: a sender's stack would acknowledge it again.
                 asked.offered, asked.answered = True, link
                 attempt = asked.attempt
                 answer = packets.acknowledge(seen, attempt.sender, attempt.mac)
@@ -244,7 +250,8 @@ class Caller:
         self._wire.send(link, answer)
         return True
 
-    def _hear_listeners(self, conversations: dict[int, _Conversation]) -> None:
+    def _hear_listeners(self, conversations: dict[int, _Conversation]) -> bool:
+        """Take note of what was accepted; whether something is complete but for that."""
         accepted = Counter(self._listeners.accept())
         waiting: list[_Conversation] = []
         for one in conversations.values():
@@ -252,11 +259,12 @@ class Caller:
             if one.offered and accepted[peer]:
                 accepted[peer] -= 1
                 one.accepted = True
-            elif one.offered and one.reached is None:
+            elif one.offered and not one.accepted and one.reached is None:
                 waiting.append(one)
         # A source translation on the way in gives the listener another name for the same peer.
         for one, _ in zip(waiting, accepted.elements(), strict=False):
             one.accepted = True
+        return any(not one.accepted and not one.reset for one in waiting)
 
     def _end(self, conversations: Iterable[_Conversation]) -> None:
         for one in conversations:

@@ -15,7 +15,7 @@ from attrs import frozen
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop
-from mxguard.rehearsal import links
+from mxguard.rehearsal import links, state
 from mxguard.rehearsal.attempts import Attempt, Caller, Listeners, Outcome
 from mxguard.rehearsal.copy import Copy, build_copy
 from mxguard.rehearsal.naming import FAMILIES, ChainName, Naming, base_chains
@@ -27,6 +27,8 @@ from mxguard.system import sysctls
 Change = Callable[[Copy], None]
 """Something done to a copy before it is tried."""
 
+_PATIENCE = 2.5
+"""Seconds in which a listener's first retransmission, after one second, has long come."""
 _INSTRUMENT = {
     # Refusals are evidence: the kernel must not save them up (icmp(7)).
     "net/ipv4/icmp_ratelimit": "0",
@@ -131,7 +133,8 @@ def open_scene(snapshot: Snapshot, *changes: Change, verify: bool = False) -> It
         ]
         with Wire(copy.wire, copy.host, ends) as wire:
             with Listeners(copy.host, snapshot.listeners) as listeners:
-                yield Scene(copy, wire, Caller(wire, listeners))
+                patience = _PATIENCE if state.answers_itself(snapshot) else 0.0
+                yield Scene(copy, wire, Caller(wire, listeners, patience))
 
 
 def _assert_faithful(copy: Copy) -> None:

@@ -43,6 +43,14 @@ def has_chance(snapshot: Snapshot) -> bool:
     return _mentions(snapshot, _CHANCE) or _says(snapshot, "-m statistic ")
 
 
+def answers_itself(snapshot: Snapshot) -> bool:
+    """Whether the firewall answers for a listener before it asks it (synproxy).
+
+    The listener's own SYN/ACK is then lost at times, and comes again after a second (RFC 6298).
+    """
+    return _mentions(snapshot, (b"synproxy", b"SYNPROXY")) or _says(snapshot, "-j SYNPROXY")
+
+
 def asks_programs(snapshot: Snapshot) -> bool:
     """Whether a rule hands packets to a program that no copy can run."""
     return _mentions(snapshot, _ASKING) or _says(snapshot, "-j NFQUEUE")

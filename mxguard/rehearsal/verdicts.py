@@ -6,7 +6,6 @@ was seen to complete; whatever was not seen, or cannot be explained, is undecide
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from attrs import Factory, field, frozen
@@ -14,8 +13,6 @@ from attrs import Factory, field, frozen
 from mxguard.model.verdict import Hop, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal.attempts import Outcome
 from mxguard.rehearsal.trace import Part
-
-_REFUSES = re.compile(r"\breject\b|-j REJECT\b")
 
 
 @frozen
@@ -69,7 +66,7 @@ def decide(evidence: Evidence) -> Decision:
 def _decide_failure(evidence: Evidence, stopping: Hop | None, count: tuple[int, int]) -> Decision:
     first = evidence.first
     if stopping is not None:
-        refused = first.reset or first.refusal is not None or _REFUSES.search(stopping.text)
+        refused = first.reset or first.refusal is not None
         verdict = Verdict.REJECTED if refused else Verdict.DROPPED
         return Decision(verdict, *count, stopping)
     if first.answered is not None:

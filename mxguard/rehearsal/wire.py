@@ -32,6 +32,7 @@ from mxguard.rehearsal.packets import Event, Marker, Solicitation
 from mxguard.system.namespaces import Namespace
 
 _SOL_PACKET = 263
+_PACKET_VNET_HDR = 15
 _PACKET_STATISTICS, _PACKET_QDISC_BYPASS, _PACKET_IGNORE_OUTGOING = 6, 20, 23
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE, _SO_ATTACH_FILTER = 33, 32, 26
 _SIOCGIFHWADDR = 0x8927
@@ -86,7 +87,7 @@ class Wire:
     def send(self, link: int, frame: bytes) -> None:
         """Put a frame on a link, towards the copy."""
         self._last_link = link
-        self._sender(link)[0].send(frame)
+        self._sender(link)[0].send(packets.offload(frame) + frame)
 
     def settle(self) -> list[Received]:
         """Every event since the last call, once the copy has nothing more to say."""
@@ -114,7 +115,8 @@ class Wire:
         self._number += 1
         tap, (sender, mac) = self._tap(link), self._sender(link)
         # To all: a marker is for the tap, wherever the copy's link would have it go.
-        sender.send(packets.marker(self._number, False, mac, _TO_ALL))
+        marker = packets.marker(self._number, False, mac, _TO_ALL)
+        sender.send(packets.offload(marker) + marker)
         deadline = time.monotonic() + _PATIENCE
         while True:
             _await(tap, deadline)
@@ -159,6 +161,7 @@ class Wire:
         if link not in self._senders:
             name = self._end(link).far_name
             sender = self._raw_socket(self._wire)
+            sender.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
             sender.bind((name, 0))
             self._senders[link] = sender, _hardware_address(sender, name)
         return self._senders[link]
