@@ -90,25 +90,25 @@ class NftablesTarget:
             nftables_live.remove()
         earlier = {file.path: file for file in before}
         for file in files:
-            if file.path not in earlier or not _change(earlier[file.path], file):
-                _load(file)
+            _load(file, earlier.get(file.path))
 
 
-def _change(earlier: RenderedFile, later: RenderedFile) -> bool:
-    """Whether the difference of two files could be carried over into the kernel."""
-    found = nftables_ruleset.difference(earlier.content.decode(), later.content.decode())
-    return found is not None and nftables_live.change_elements(*found)
-
-
-def _load(file: RenderedFile) -> None:
-    live, wanted = _live_and_wanted(file)
+def _load(file: RenderedFile, earlier: RenderedFile | None) -> None:
+    found = earlier and nftables_ruleset.difference(earlier.content.decode(), file.content.decode())
+    if found and nftables_live.change_elements(*found):
+        return
+    # Where most of it changes anyway, what is in the sets now does not matter.
+    is_wholesale = earlier is not None and found is None
+    live, wanted = _live_and_wanted(file, elements=not is_wholesale)
     if wanted is None:
         commands.run(("nft", "-f", "-"), stdin=file.content)
     else:
         nftables_live.bring_about(live, wanted)
 
 
-def _live_and_wanted(file: RenderedFile) -> tuple[LiveTable, Ruleset | None]:
+def _live_and_wanted(
+    file: RenderedFile, *, elements: bool = True
+) -> tuple[LiveTable, Ruleset | None]:
     """The live table, read by a second thread while this one parses the file.
 
     The kernel takes its time to dump a large set, and Python does not hold it up meanwhile.
@@ -117,7 +117,7 @@ def _live_and_wanted(file: RenderedFile) -> tuple[LiveTable, Ruleset | None]:
 
     def read() -> None:
         try:
-            outcome.append(nftables_live.read())
+            outcome.append(nftables_live.read(elements=elements))
         except MxguardError as error:
             outcome.append(error)
 

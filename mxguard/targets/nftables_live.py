@@ -106,7 +106,10 @@ def is_same(live: LiveTable, wanted: Ruleset) -> bool:
 
 
 def bring_about(live: LiveTable, wanted: Ruleset) -> None:
-    """Make the kernel's table this one, with as little change as it takes. Raises NetlinkError."""
+    """Make the kernel's table this one, with as little change as it takes. Raises NetlinkError.
+
+    A set whose elements were not read is emptied and filled, in the same transaction.
+    """
     _apply(live, lambda now: _changes(now, wanted))
 
 
@@ -324,7 +327,9 @@ def _new_rule(chain: str, expressions: list[bytes]) -> Message:
 
 def _update(live: LiveTable, each: PeerSet) -> list[Message]:
     """What changes a set whose table is right otherwise; nothing where it is right too."""
-    present, wanted = live.elements[each.name], each.intervals
+    present, wanted = live.elements.get(each.name), each.intervals
+    if present is None:
+        return _refill(each)
     if present == wanted:
         return []
     gone, new = set(present), set(wanted)

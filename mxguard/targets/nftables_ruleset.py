@@ -191,9 +191,10 @@ class SetChange:
 
 
 def difference(earlier: str, later: str) -> tuple[Ruleset, list[SetChange]] | None:
-    """How two files of the same structure differ; None where the structure does, or is not ours.
+    """How two files of the same structure differ, without parsing what they share.
 
-    The ruleset has the structure alone, its sets are empty. Only lines that differ are parsed.
+    None where the structure differs or is not ours, and where less of a set stays than changes. The
+    ruleset has the structure alone, its sets are empty.
     """
     head, *later_blocks = later.split(_ELEMENTS)
     earlier_head, *earlier_blocks = earlier.split(_ELEMENTS)
@@ -205,16 +206,17 @@ def difference(earlier: str, later: str) -> tuple[Ruleset, list[SetChange]] | No
             {name: set(elements) for name, elements in map(_split_block, blocks)}
             for blocks in (earlier_blocks, later_blocks)
         )
-        changes = [
-            SetChange(
-                each.name,
-                each.family,
-                _ranges(each.family, was - now),
-                _ranges(each.family, now - was),
+        changes: list[SetChange] = []
+        for each in structure.sets:
+            was, now = before.pop(each.name, set()), after.pop(each.name, set())
+            gone, new = was - now, now - was
+            if len(gone) + len(new) > len(now) - len(new):
+                return None
+            changes.append(
+                SetChange(
+                    each.name, each.family, _ranges(each.family, gone), _ranges(each.family, new)
+                )
             )
-            for each in structure.sets
-            for was, now in [(before.pop(each.name, set()), after.pop(each.name, set()))]
-        ]
     except ValueError:
         return None
     return None if before or after else (structure, changes)

@@ -75,8 +75,11 @@ class PostfixTarget:
         """Ask `postmap -q` for each network and for its neighbours outside.
 
         Raises ProgramError where it answers otherwise or warns, UndecidedError where a candidate is
-        not as `render` writes it.
+        not as `render` writes it. With nothing staged the tables are about to go, and it is
+        UndecidedError if main.cf or master.cf still names one: smtpd would stop accepting mail.
         """
+        if not staged:
+            self._refuse_if_named()
         tables = {self.section.path / table.file: table for table in TABLES}
         for path, candidate in staged.items():
             if path in tables:
@@ -90,13 +93,7 @@ class PostfixTarget:
     def activate(
         self, files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()
     ) -> None:
-        """Reload Postfix where it runs, and wait until it has let go of older tables.
-
-        Without files, raises UndecidedError where main.cf or master.cf still names a table: Postfix
-        would stop accepting mail. Take the wiring out first.
-        """
-        if not files:
-            self._refuse_if_named()
+        """Reload Postfix where it runs, and wait until it has let go of older tables."""
         if self._master() is None:
             return
         commands.run(("postfix", "-c", str(self.section.config), "reload"))

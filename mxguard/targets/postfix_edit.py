@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mxguard.model.errors import InstallError, MxguardError, RefusedError, UndecidedError
+from mxguard.model.plan import FileChange
 from mxguard.system import commands, files
 from mxguard.targets import postfix_settings, postfix_wiring
 from mxguard.targets.postfix import PostfixTarget
@@ -29,13 +31,9 @@ def wire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
     `backup` is a folder that is made where it is missing. Raises RefusedError where a file is a
     symbolic link (postconf would replace it), ProgramError, UndecidedError, InstallError.
     """
-    config, folder = target.section.config, target.section.path
+    config = target.section.config
     settings = postfix_settings.read(config, target.ports)
-    changes = [
-        (setting, postfix_wiring.wired(setting.rule, folder, setting.raw))
-        for setting in settings
-        if not postfix_wiring.is_effective(setting.rule, folder, setting.expanded)
-    ]
+    changes = _changes(target, settings)
     if not changes:
         return ()
     _refuse_links(config)
@@ -53,6 +51,30 @@ def wire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
             _save(config, backup, _AFTER)
         target.activate(target.present())
     return tuple(setting.key for setting, _ in changes)
+
+
+def preview(target: PostfixTarget) -> tuple[tuple[str, ...], tuple[FileChange, ...]]:
+    """The keys that `wire` would change, and main.cf and master.cf before and after.
+
+    postconf makes the change, on a copy. Raises RefusedError, ProgramError, UndecidedError.
+    """
+    config = target.section.config
+    changes = _changes(target, postfix_settings.read(config, target.ports))
+    if not changes:
+        return (), ()
+    _refuse_links(config)
+    before = {name: _read(config / name) for name in _FILES}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name, content in before.items():
+            (copy / name).write_bytes(content)
+        postfix_settings.change(copy, changes)
+        after = {name: _read(copy / name) for name in _FILES}
+    return tuple(setting.key for setting, _ in changes), tuple(
+        FileChange(config / name, before[name], after[name])
+        for name in _FILES
+        if before[name] != after[name]
+    )
 
 
 def unwire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
@@ -80,6 +102,16 @@ def unwire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
         for suffix in (_BEFORE, _AFTER):
             (backup / (name + suffix)).unlink(missing_ok=True)
     return tuple(setting.key for setting in named)
+
+
+def _changes(target: PostfixTarget, settings: list[Setting]) -> list[tuple[Setting, str]]:
+    """The settings that must change, each with its new value."""
+    folder = target.section.path
+    return [
+        (setting, postfix_wiring.wired(setting.rule, folder, setting.raw))
+        for setting in settings
+        if not postfix_wiring.is_effective(setting.rule, folder, setting.expanded)
+    ]
 
 
 def _is_named(target: PostfixTarget, setting: Setting) -> bool:

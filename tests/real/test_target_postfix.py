@@ -360,9 +360,9 @@ def test_a_postfix_that_does_not_run_needs_no_reload(instance: Instance) -> None
 def test_tables_that_are_still_wired_are_not_given_up(instance: Instance) -> None:
     postfix_edit.wire(instance.target, instance.backup)
     with pytest.raises(UndecidedError, match="still names a table"):
-        instance.target.activate(())
+        instance.target.verify({})
     postfix_edit.unwire(instance.target, instance.backup)
-    instance.target.activate(())
+    instance.target.verify({})
 
 
 @pytest.mark.parametrize(
