@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from mxguard.host import links, listeners, routing, xtables
+from mxguard.host import links, listeners, programs, routing, xtables
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Link, NftRuleset, Snapshot
 from mxguard.system import ipset, ruleset, sysctls
@@ -37,7 +37,7 @@ def take_snapshot() -> Snapshot:
     """The host as it is now. Raises UndecidedError where not even its links can be read."""
     reading = _Reading()
     with NetlinkSocket(NETLINK_ROUTE) as route:
-        found_links = _settled(lambda: links.read_links(route))
+        found_links = _read_links(reading, route)
         addresses = reading.part("addresses", lambda: routing.read_addresses(route))
         neighbours = reading.part("neighbours", lambda: routing.read_neighbours(route))
         routes = reading.part("routes", lambda: routing.read_routes(route))
@@ -49,7 +49,7 @@ def take_snapshot() -> Snapshot:
     ipsets = reading.part("ipsets", xtables.read_ipsets) if numbers else ""
     saved = {
         family: reading.part(f"{family} tables", partial(xtables.read_tables, family)) or ""
-        for family in xtables.families(firewall)
+        for family in reading.part("iptables", partial(xtables.families, firewall)) or ()
     }
     with NetlinkSocket(NETLINK_SOCK_DIAG) as diag:
         found = reading.part("listening sockets", lambda: listeners.read_listeners(diag))
@@ -72,6 +72,15 @@ def take_snapshot() -> Snapshot:
         ipset_numbers=numbers or {},
         listeners=found or (),
         unread=tuple(reading.unread + _programs(found_links)),
+    )
+
+
+def _read_links(reading: _Reading, route: NetlinkSocket) -> tuple[Link, ...]:
+    found = _settled(lambda: links.read_links(route))
+    indexes = [link.index for link in found]
+    attached = reading.part("tcx programs", lambda: programs.read_tcx(indexes)) or {}
+    return tuple(
+        evolve(link, programs=(*link.programs, *attached.get(link.index, ()))) for link in found
     )
 
 

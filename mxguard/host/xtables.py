@@ -9,10 +9,10 @@ Nothing is loaded into the kernel by reading: a -save program runs only where it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import NftRuleset
 from mxguard.system import commands, netlink, nftables
 from mxguard.system.nftables import NFGENMSG_SIZE, Type
@@ -23,7 +23,10 @@ _LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables
 
 
 def families(ruleset: NftRuleset) -> list[str]:
-    """The keys of Snapshot.xtables: the program families that have tables on this host."""
+    """The keys of Snapshot.xtables: the program families that have tables on this host.
+
+    Raises UndecidedError where the kernel does not let us see which legacy tables there are.
+    """
     return [*_nft_families(ruleset), *_legacy_families()]
 
 
@@ -54,6 +57,11 @@ def _nft_families(ruleset: NftRuleset) -> Iterable[str]:
 
 def _legacy_families() -> Iterable[str]:
     for family, name in _LEGACY.items():
-        path = f"/proc/thread-self/net/{name}"
-        if os.path.exists(path) and Path(path).read_text(encoding="ascii").strip():
-            yield family
+        path = Path("/proc/thread-self/net") / name
+        try:
+            if path.read_text(encoding="ascii").strip():
+                yield family
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise UndecidedError(f"{path} cannot be read: {error.strerror}") from error
