@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from mxguard.cli.common import Session, mxguard_command
@@ -14,6 +16,7 @@ from mxguard.report.json import refresh_document
 from mxguard.report.text import changes_text
 
 
+@click.option("--dry-run", is_flag=True, help="Change nothing; say what would change.")
 @click.option(
     "--accept",
     "accepted",
@@ -22,7 +25,7 @@ from mxguard.report.text import changes_text
     help="Believe this peer's answer although it passes the limits. May be given again.",
 )
 @mxguard_command
-def command(session: Session, accepted: tuple[str, ...]) -> int:
+def command(session: Session, dry_run: bool, accepted: tuple[str, ...]) -> int:
     """Ask DNS for every peer's networks and refresh the lock; print what changed.
 
     Nothing is installed: that is what sync does.
@@ -30,8 +33,15 @@ def command(session: Session, accepted: tuple[str, ...]) -> int:
     loaded = load(session.config)
     configuration = loaded.configuration
     known_peers(loaded.peers, accepted)
-    with held_state(configuration.paths.state), lookups(session) as progress:
-        done = refresh(configuration, loaded.peers, accepted=set(accepted), progress=progress)
+    state = contextlib.nullcontext() if dry_run else held_state(configuration.paths.state)
+    with state, lookups(session) as progress:
+        done = refresh(
+            configuration,
+            loaded.peers,
+            accepted=set(accepted),
+            write=not dry_run,
+            progress=progress,
+        )
     findings = resolution_findings(configuration, done.allowlist)
     warn_of(session, loaded.notices, findings)
     if session.is_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from mxguard.cli.common import Session, mxguard_command, use_colour
@@ -23,6 +25,13 @@ _COLOURS = {"added": "green", "removed": "red", "hunk": "cyan", "file": "bright_
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what would change.")
 @click.option("--diff", "with_diff", is_flag=True, help="Show the files' changes line by line.")
 @click.option("--offline", is_flag=True, help="Ask no DNS: install what the lock says.")
+@click.option(
+    "--lock",
+    "lock",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Ask no DNS: take this lock over, which was resolved elsewhere for the same peers.",
+)
 @click.option(
     "--accept",
     "accepted",
@@ -55,6 +64,7 @@ def command(
     dry_run: bool,
     with_diff: bool,
     offline: bool,
+    lock: Path | None,
     accepted: tuple[str, ...],
     wire: bool,
     unwire: bool,
@@ -75,15 +85,15 @@ def command(
             raise UsageError("--unwire and --withdraw each stand alone")
         return _undo(session, loaded, wait, wiring=unwire)
     known_peers(loaded.peers, accepted)
-    options = Options(dry_run, offline, frozenset(accepted), wire, wait, not no_audit)
+    options = Options(dry_run, offline, frozenset(accepted), wire, wait, not no_audit, lock)
     with lookups(session) as progress:
         done = sync(loaded, options, progress)
     code = done.exit_code(Severity(fail_on))
-    if with_diff:
-        _print_diff(session, done)
     if session.is_json:
-        _print_json(session, loaded, done, dry_run=dry_run)
+        _print_json(session, loaded, done, dry_run=dry_run, with_diff=with_diff)
     else:
+        if with_diff:
+            _print_diff(done)
         _print(session, loaded, done, dry_run=dry_run, is_well=code == 0)
     return code
 
@@ -96,7 +106,7 @@ def _print(
         *changes_text(done.refresh.changes),
         *plan_text(done.plan, dry_run=dry_run),
         *(f"{'would run' if dry_run else 'ran'}: {line}" for line in done.guarded),
-        *(f"postfix {setting} wired" for setting in done.wired),
+        *(f"postfix {setting} {'would be ' if dry_run else ''}wired" for setting in done.wired),
     ):
         session.out(line)
     if not done.is_changed:
@@ -120,7 +130,9 @@ def _warn(session: Session, done: SyncResult) -> None:
         session.warn(f"the change could not be rehearsed: {done.proof.undecided}")
 
 
-def _print_json(session: Session, loaded: Loaded, done: SyncResult, *, dry_run: bool) -> None:
+def _print_json(
+    session: Session, loaded: Loaded, done: SyncResult, *, dry_run: bool, with_diff: bool
+) -> None:
     _warn(session, done)
     findings = (
         resolution_findings(loaded.configuration, done.refresh.allowlist)
@@ -136,6 +148,7 @@ def _print_json(session: Session, loaded: Loaded, done: SyncResult, *, dry_run: 
             guards=done.guarded,
             wired=done.wired,
             wiring=done.wiring,
+            diff=(*done.plan.changes, *done.rewired) if with_diff else None,
             changed=done.is_changed,
             dry_run=dry_run,
         )
@@ -152,8 +165,7 @@ def _undo(session: Session, loaded: Loaded, wait: float, *, wiring: bool) -> int
     return 0
 
 
-def _print_diff(session: Session, done: SyncResult) -> None:
-    # With JSON on standard output, the diff is a message.
-    for line in diff_lines(done.plan):
+def _print_diff(done: SyncResult) -> None:
+    for line in diff_lines(done):
         text = click.style(line.text, fg=_COLOURS.get(line.kind.value))
-        click.echo(text, err=session.is_json, color=use_colour())
+        click.echo(text, color=use_colour())

@@ -1,4 +1,4 @@
-"""A plan as a unified diff, line by line with what each line is, so that it can be coloured.
+"""Changes as a unified diff, line by line with what each line is, so that it can be coloured.
 
 What stands in a file can be anybody's: control characters are shown escaped, since the lines go to
 a terminal.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 
 from attrs import frozen
 
-from mxguard.model.plan import FileChange, Plan
+from mxguard.model.plan import FileChange
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -45,9 +45,9 @@ _KINDS = {
 }
 
 
-def unified(plan: Plan) -> Iterator[DiffLine]:
-    """The lines for every changed file, in the order of the plan. /dev/null: not there."""
-    for change in plan.changes:
+def unified(changes: Iterable[FileChange]) -> Iterator[DiffLine]:
+    """The lines for every changed file, in their order. /dev/null: not there."""
+    for change in changes:
         yield from _unified_file(change)
 
 

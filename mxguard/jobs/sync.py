@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from attrs import frozen
 
@@ -15,6 +16,7 @@ from mxguard.allowlist import lock
 from mxguard.install import diff, recovery, transaction
 from mxguard.install.diff import DiffLine
 from mxguard.install.plan import make_plan
+from mxguard.jobs.adopt import adopt
 from mxguard.jobs.audit import Options as AuditOptions
 from mxguard.jobs.audit import audit
 from mxguard.jobs.guards import insert
@@ -24,13 +26,14 @@ from mxguard.jobs.prove import Proof, prove_change
 from mxguard.jobs.render import wanted_files
 from mxguard.jobs.resolve import Progress, Refresh, refresh
 from mxguard.jobs.state import held_state
-from mxguard.jobs.wiring import read_wiring, wire
+from mxguard.jobs.wiring import planned_wiring, read_wiring, wire
 from mxguard.model.audit import Audit
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Severity
-from mxguard.model.plan import Plan
+from mxguard.model.plan import FileChange, Plan
 from mxguard.model.target import Wiring
+from mxguard.rehearsal.rehearse import Rehearsal
 from mxguard.targets.registry import all_targets
 
 
@@ -38,6 +41,7 @@ from mxguard.targets.registry import all_targets
 class Options:
     """How a run goes about it. `dry_run` changes nothing at all, `offline` asks no DNS.
 
+    `lock` is one that was resolved elsewhere: it is taken over instead of asking DNS.
     `accepted` are peers whose refused answers are believed; `wire` also changes the
     administrator's own configuration; `wait` is for another run to end, in seconds; `audited` has
     the peers tried on the host as it is afterwards.
@@ -49,13 +53,15 @@ class Options:
     wire: bool = False
     wait: float = 60.0
     audited: bool = True
+    lock: Path | None = None
 
 
 @frozen
 class SyncResult:
     """What a run did, or would do.
 
-    `guarded` are the commands that changed guard rules, `wired` the settings that were changed.
+    `guarded` are the commands that changed guard rules, `wired` the settings of Postfix that were
+    changed, and `rewired` the files that these stand in.
     `recovered` says what an interrupted run had left to settle. `audit` is None where there was
     none to make.
     """
@@ -65,6 +71,7 @@ class SyncResult:
     proof: Proof
     guarded: tuple[str, ...]
     wired: tuple[str, ...]
+    rewired: tuple[FileChange, ...]
     wiring: tuple[Wiring, ...]
     recovered: str | None
     audit: Audit | None
@@ -101,7 +108,7 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
         plan = make_plan(wanted_files(configuration, refreshed.allowlist), state)
         proof = prove_change(configuration, refreshed.allowlist, plan)
         guarded = proof.commands
-        wired: tuple[str, ...] = ()
+        wired, rewired = planned_wiring(configuration) if options.wire else ((), ())
         if not options.dry_run:
             transaction.apply(plan, targets, state)
             guarded = insert(proof.guards, configuration) if proof.commands else ()
@@ -112,23 +119,24 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
             proof=proof,
             guarded=guarded,
             wired=wired,
+            rewired=rewired,
             wiring=read_wiring(configuration),
             recovered=recovered,
-            audit=_audit(loaded) if options.audited and not options.dry_run else None,
+            audit=_audit(loaded, proof.as_it_is) if options.audited and not options.dry_run else None,
         )
 
 
-def _audit(loaded: Loaded) -> Audit:
+def _audit(loaded: Loaded, at_hand: Rehearsal | None) -> Audit:
     """The host as it is now; where it cannot be audited, an audit that says so."""
     try:
-        return audit(loaded, AuditOptions())
+        return audit(loaded, AuditOptions(rehearsal=at_hand))
     except UndecidedError as error:
         return Audit((), (), (), (str(error),))
 
 
-def diff_lines(plan: Plan) -> Iterator[DiffLine]:
-    """The plan's files, before against after, line by line."""
-    return diff.unified(plan)
+def diff_lines(done: SyncResult) -> Iterator[DiffLine]:
+    """Every file that a run changes, before against after, line by line."""
+    return diff.unified((*done.plan.changes, *done.rewired))
 
 
 @contextlib.contextmanager
@@ -141,6 +149,8 @@ def _state(configuration: Configuration, options: Options) -> Iterator[None]:
 
 
 def _refresh(loaded: Loaded, options: Options, progress: Progress | None) -> Refresh:
+    if options.lock is not None:
+        return adopt(loaded, options.lock, accepted=options.accepted, write=not options.dry_run)
     if not options.offline:
         return refresh(
             loaded.configuration,

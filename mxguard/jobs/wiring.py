@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mxguard.model.configuration import Configuration
+from mxguard.model.plan import FileChange
 from mxguard.model.target import Wiring
 from mxguard.targets import postfix_edit
 from mxguard.targets.postfix import PostfixTarget
@@ -21,6 +22,17 @@ _BACKUP = "wiring"
 def read_wiring(configuration: Configuration) -> tuple[Wiring, ...]:
     """The wiring of every enabled target, done or not. Raises ProgramError."""
     return tuple(line for target in enabled_targets(configuration) for line in target.wiring())
+
+
+def planned_wiring(
+    configuration: Configuration,
+) -> tuple[tuple[str, ...], tuple[FileChange, ...]]:
+    """The settings and files that `wire` would change. Raises ProgramError, RefusedError."""
+    planned = [postfix_edit.preview(target) for target in _postfix(configuration)]
+    return (
+        tuple(setting for settings, _ in planned for setting in settings),
+        tuple(change for _, changes in planned for change in changes),
+    )
 
 
 def wire(configuration: Configuration) -> tuple[str, ...]:

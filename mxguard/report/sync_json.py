@@ -23,10 +23,14 @@ def sync_document(
     guards: Sequence[str],
     wired: Sequence[str],
     wiring: Sequence[Wiring],
+    diff: Sequence[FileChange] | None,
     changed: bool,
     dry_run: bool,
 ) -> dict[str, Any]:
-    """What a run did, or with `dry_run` would do."""
+    """What a run did, or with `dry_run` would do.
+
+    `diff` are all files that it changes, with what they hold; None where that was not asked for.
+    """
     return {
         "schema": "mxguard.sync/1",
         "changed": changed,
@@ -38,6 +42,7 @@ def sync_document(
         "wired": list(wired),
         "wiring": wiring_values(wiring),
         "findings": finding_values(findings),
+        "diff": None if diff is None else [_texts(change) for change in diff],
         "audit": audit_document(audit) if audit else None,
     }
 
@@ -46,3 +51,15 @@ def _action(change: FileChange) -> str:
     if change.before is None:
         return "created"
     return "removed" if change.after is None else "changed"
+
+
+def _texts(change: FileChange) -> dict[str, Any]:
+    return {
+        "path": str(change.path),
+        "before": _text(change.before),
+        "after": _text(change.after),
+    }
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode(errors="backslashreplace")

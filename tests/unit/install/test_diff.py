@@ -3,12 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mxguard.install.diff import DiffLine, LineKind, unified
-from mxguard.model.plan import FileChange, Plan, TargetPlan
+from mxguard.model.plan import FileChange
 
 
 def lines(before: bytes | None, after: bytes | None) -> list[DiffLine]:
-    change = FileChange(Path("/etc/x"), before, after)
-    return list(unified(Plan((TargetPlan("x", (change,), (), (), True),))))
+    return list(unified([FileChange(Path("/etc/x"), before, after)]))
 
 
 def texts(before: bytes | None, after: bytes | None) -> list[str]:
