@@ -22,16 +22,20 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UsageError
 from mxguard.model.finding import Finding
 from mxguard.model.snapshot import Snapshot
-from mxguard.rehearsal.rehearse import rehearse
+from mxguard.rehearsal.rehearse import Rehearsal, rehearse
 from mxguard.targets.nftables import NftablesTarget
 
 
 @frozen
 class Options:
-    """What to audit. `peer` None is all of them; `snapshot` None is this host as it is now."""
+    """What to audit. `peer` None is all of them; `snapshot` None is this host as it is now.
+
+    `rehearsal` is one of this moment that is at hand already.
+    """
 
     peer: str | None = None
     snapshot: Snapshot | None = None
+    rehearsal: Rehearsal | None = None
 
 
 def audit(loaded: Loaded, options: Options) -> Audit:
@@ -42,9 +46,7 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     configuration = loaded.configuration
     allowlist = locked_allowlist(configuration)
     concerned = _of_interest(allowlist, options.peer)
-    snapshot = options.snapshot or take_snapshot()
-    marking = marking_text(configuration, allowlist)
-    rehearsal = rehearse(snapshot, concerned, configuration, marking=marking)
+    rehearsal = options.rehearsal or _rehearse(configuration, allowlist, concerned, options)
     found = [
         *firewall.findings(rehearsal.reachability),
         *routing.findings(concerned, rehearsal.reachability),
@@ -54,6 +56,14 @@ def audit(loaded: Loaded, options: Options) -> Audit:
         now = datetime.now(UTC)
         found.extend(installed.findings(_installed(loaded, allowlist), allowlist, now))
     return Audit(rehearsal.reachability, (), graded(configuration, found), rehearsal.reasons)
+
+
+def _rehearse(
+    configuration: Configuration, allowlist: Allowlist, concerned: Allowlist, options: Options
+) -> Rehearsal:
+    snapshot = options.snapshot or take_snapshot()
+    marking = marking_text(configuration, allowlist)
+    return rehearse(snapshot, concerned, configuration, marking=marking)
 
 
 def _installed(loaded: Loaded, allowlist: Allowlist) -> Installed:

@@ -11,7 +11,9 @@ from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration, GuardMode
 from mxguard.model.errors import UndecidedError
 from mxguard.model.plan import Plan
+from mxguard.model.snapshot import Snapshot
 from mxguard.rehearsal.guards import Guard
+from mxguard.rehearsal.rehearse import Rehearsal, rehearse
 
 
 @frozen
@@ -19,12 +21,14 @@ class Proof:
     """What the rehearsal of a planned change came to.
 
     `guards` are to be inserted, by `commands`; `strangers` is how many were tried, None where
-    nothing changes for them. `undecided` says why there was no rehearsal: then no guard is planned.
+    nothing changes for them. `as_it_is` is the rehearsal of a host that needs no change, with every
+    peer getting through. `undecided` says why there was no rehearsal: then no guard is planned.
     """
 
     guards: tuple[Guard, ...] = ()
     commands: tuple[str, ...] = ()
     strangers: int | None = None
+    as_it_is: Rehearsal | None = None
     undecided: str = ""
 
 
@@ -38,16 +42,25 @@ def prove_change(configuration: Configuration, allowlist: Allowlist, plan: Plan)
     changes = any(target.target == "nftables" and target.activate for target in plan.targets)
     if not section.enabled or not (changes or section.guard is GuardMode.INSERT):
         return Proof()
-    marking = marking_text(configuration, allowlist)
-    guards: tuple[Guard, ...] = ()
     try:
         snapshot = take_snapshot()
-        if section.guard is GuardMode.INSERT:
-            guards = plan_guards(snapshot, allowlist, configuration, marking)
-        commands = guard_commands(snapshot, guards, configuration)
-        if not changes and not commands:
-            return Proof()
-        tried = prove(snapshot, allowlist, configuration, marking, guards)
+        if not changes:
+            found = rehearse(snapshot, allowlist, configuration, with_remedies=False)
+            if found.is_clean and not guard_commands(snapshot, (), configuration):
+                return Proof(as_it_is=found)
+        return _prove(snapshot, allowlist, configuration, changes=changes)
     except UndecidedError as error:
         return Proof(undecided=str(error))
-    return Proof(guards, commands, tried)
+
+
+def _prove(
+    snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration, *, changes: bool
+) -> Proof:
+    marking = marking_text(configuration, allowlist)
+    guards: tuple[Guard, ...] = ()
+    if configuration.targets.nftables.guard is GuardMode.INSERT:
+        guards = plan_guards(snapshot, allowlist, configuration, marking)
+    commands = guard_commands(snapshot, guards, configuration)
+    if not changes and not commands:
+        return Proof()
+    return Proof(guards, commands, prove(snapshot, allowlist, configuration, marking, guards))

@@ -46,6 +46,11 @@ class Rehearsal:
     complete: bool
     reasons: tuple[str, ...] = ()
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything was decided, and every peer gets through everywhere."""
+        return self.complete and all(one.verdict is Verdict.DELIVERED for one in self.reachability)
+
 
 def rehearse(
     snapshot: Snapshot,

@@ -81,7 +81,8 @@ def assert_nothing_widens(
 ) -> int:
     """Try every stranger before and after the change; how many were tried.
 
-    `leaving` are networks that are let in now and may become strangers by the change. Raises RefusedError where one fares differently, UndecidedError where the change cannot be made.
+    `leaving` are networks that are let in now and may become strangers by the change. Raises
+    RefusedError where one fares differently, UndecidedError where the change cannot be made.
     """
     after = snapshot_after(snapshot, change.make)
     tried = tuple(strangers(allowlist, (snapshot, after), configuration, leaving))
