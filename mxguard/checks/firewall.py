@@ -13,6 +13,7 @@ _IDS = {
     Verdict.DROPPED: ("MXG201", "dropped"),
     Verdict.REJECTED: ("MXG202", "rejected"),
     Verdict.THROTTLED: ("MXG203", "throttled"),
+    Verdict.UNROUTED: ("MXG206", "cut off, as neighbour discovery is dropped"),
 }
 _RULES = (StopKind.NFT, StopKind.IPTABLES)
 

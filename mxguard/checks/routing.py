@@ -68,8 +68,8 @@ def _families(allowlist: Allowlist, seen: tuple[Reachability, ...]) -> Iterator[
                     id="MXG308",
                     peer=peer,
                     subject=f"IPv{family}",
-                    evidence=f"{peer} has IPv{family} networks ({_some(networks)}), and this host no "
-                    f"IPv{family} address that they could connect to",
+                    evidence=f"{peer} has IPv{family} networks ({_some(networks)}), and this "
+                    f"host no IPv{family} address that they could connect to",
                 )
 
 

@@ -16,7 +16,9 @@ from mxguard.model.errors import ProgramError
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import StopKind, StoppedBy
+from mxguard.rehearsal import neighbours
 from mxguard.rehearsal.copy import Copy
+from mxguard.rehearsal.naming import stopped_by
 from mxguard.rehearsal.plan import Case, gateways
 from mxguard.rehearsal.scene import Scene, Traced, open_scene
 from mxguard.rehearsal.trace import Part
@@ -74,7 +76,7 @@ def _try_suspects(
 ) -> dict[Case, StoppedBy]:
     """The first suspect without which `case` gets further, for every case that it holds for."""
     with open_scene(snapshot) as scene:
-        suspected = list(suspects(scene.copy, case))
+        suspected = list(suspects(scene.copy, case, stuck[case]))
     for suspect in suspected:
         with open_scene(snapshot, suspect.without) as scene:
             if _freed(scene, {case: stuck[case]}):
@@ -93,12 +95,24 @@ def _freed(scene: Scene, stuck: Mapping[Case, Traced]) -> list[Case]:
         ]
 
 
-def suspects(copy: Copy, case: Case) -> Iterator[Suspect]:
+def suspects(copy: Copy, case: Case, traced: Traced) -> Iterator[Suspect]:
     """Everything in a copy that can stop a packet of this case outside netfilter."""
+    yield from _neighbours(case, traced)
     yield from _sysctls(copy.snapshot, case)
     yield from _rules(copy, case)
     yield from _dead_ends(copy.snapshot, case)
     yield from _no_route(copy, case)
+
+
+def _neighbours(case: Case, traced: Traced) -> Iterator[Suspect]:
+    """The next hop does not become known, as the host's question or its answer is dropped."""
+    dropped = [hop for hop in traced.discovery if hop.verdict == "drop"]
+    if dropped:
+        yield Suspect(stopped_by(dropped[-1]), neighbours.know)
+    else:
+        link = case.arrival.interface.name
+        text = f"the next hop on {link} does not become known: its answers are not heard"
+        yield Suspect(StoppedBy(StopKind.ROUTE, text), neighbours.know)
 
 
 def _sysctls(snapshot: Snapshot, case: Case) -> Iterator[Suspect]:

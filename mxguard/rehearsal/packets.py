@@ -284,6 +284,16 @@ def parse_headers(network: bytes, transport: bytes) -> Segment | None:
     return _segment(family, source, destination, transport, 0, b"", b"")
 
 
+def is_discovery(network: bytes, transport: bytes) -> bool:
+    """Whether these headers are those of an IPv6 neighbour solicitation or advertisement."""
+    return (
+        len(network) >= 40
+        and network[0] >> 4 == 6
+        and network[6] == _ICMPV6
+        and transport[:1] in (bytes([_NEIGHBOUR_SOLICITATION]), bytes([_NEIGHBOUR_ADVERTISEMENT]))
+    )
+
+
 def _frame(
     family: int,
     protocol: int,

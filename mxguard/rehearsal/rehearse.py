@@ -216,6 +216,7 @@ def _together(
         with scene.tracer(attempts) as tracer:
             naming = scene.naming()
             for case in wanted:
+                scene.forget_neighbours()
                 traced = scene.trace(tracer, naming, scene.attempt(case))
                 tried[case] = evolve(tried[case], traced=traced)
     return tried
@@ -248,6 +249,7 @@ def _one_by_one(
         if trace_all or not tried[case].is_through:
             with fresh() as here, here.tracer([attempt]) as tracer:
                 naming = here.naming()
+                here.forget_neighbours()
                 traced = here.trace(tracer, naming, attempt)
                 if traced.outcome.established and more:
                     traced = here.trace_burst(tracer, naming, [attempt] * more)

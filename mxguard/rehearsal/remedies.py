@@ -108,6 +108,10 @@ def _guards(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Propos
     if commands:
         why = f"lets these addresses pass {where}, which the peers' mark does not"
         yield Proposal(commands, _running(commands), why)
+    if stop.cases[0].destination.family == 6 and guard.program == "nft":
+        types = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
+        discovery = (f"nft {shlex.quote(f'insert rule {where} {types} accept')}",)
+        yield Proposal(discovery, _running(discovery), "lets neighbour discovery pass (RFC 4890)")
 
 
 def _by_address(guard: Guard, stop: Stop) -> Iterator[str]:

@@ -15,7 +15,7 @@ from attrs import frozen
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop
-from mxguard.rehearsal import links, state
+from mxguard.rehearsal import links, neighbours, state
 from mxguard.rehearsal.attempts import Attempt, Caller, Listeners, Outcome
 from mxguard.rehearsal.copy import Copy, build_copy
 from mxguard.rehearsal.naming import FAMILIES, ChainName, Naming, base_chains
@@ -41,13 +41,14 @@ _INSTRUMENT = {
 
 @frozen
 class Traced:
-    """An attempt made under trace: how it went, the hops of each of its packets, and the hooks
-    that each came to.
+    """An attempt made under trace: how it went, the hops of each of its packets, the hooks that
+    each came to, and the hops of the neighbour discovery that went on meanwhile.
     """
 
     outcome: Outcome
     hops: Mapping[Part, tuple[Hop, ...]]
     reached: frozenset[tuple[Part, str]]
+    discovery: tuple[Hop, ...] = ()
 
 
 class Scene:
@@ -76,6 +77,10 @@ class Scene:
     def renew(self) -> None:
         """Set the firewall's state back to the snapshot's, as if nothing had been tried."""
         self.copy.reload()
+
+    def forget_neighbours(self) -> None:
+        """Have every next hop asked for again, so that a trace sees it."""
+        neighbours.forget(self.copy)
 
     def tracer(self, attempts: Sequence[Attempt]) -> Tracer:
         """A tracer for the links where these attempts arrive."""
@@ -110,7 +115,8 @@ class Scene:
         shown = next((one for one in outcomes if not one.established), outcomes[0])
         parts = steps_of(steps, shown.sequence)
         hops = {part: naming.hops(found) for part, found in parts.items()}
-        return Traced(shown, hops, reached(steps, shown.sequence))
+        discovery = naming.hops(step for step in steps if step.is_discovery)
+        return Traced(shown, hops, reached(steps, shown.sequence), discovery)
 
 
 @contextlib.contextmanager
@@ -124,6 +130,7 @@ def open_scene(snapshot: Snapshot, *changes: Change, verify: bool = False) -> It
         if verify:
             _assert_faithful(copy)
         _prepare_instrument(copy)
+        neighbours.forget(copy)
         for change in changes:
             change(copy)
         ends = [
@@ -131,7 +138,7 @@ def open_scene(snapshot: Snapshot, *changes: Change, verify: bool = False) -> It
             for link in snapshot.links
             if link.index != links.LOOPBACK and links.arrival(snapshot, link.index) == link
         ]
-        with Wire(copy.wire, copy.host, ends) as wire:
+        with Wire(copy.wire, copy.host, ends, neighbour_macs(snapshot)) as wire:
             with Listeners(copy.host, snapshot.listeners) as listeners:
                 patience = _PATIENCE if state.answers_itself(snapshot) else 0.0
                 yield Scene(copy, wire, Caller(wire, listeners, patience))

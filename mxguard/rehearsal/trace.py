@@ -18,11 +18,12 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from attrs import frozen
 
 from mxguard.model.errors import UndecidedError
-from mxguard.rehearsal.packets import ACK, SYN, Segment, parse_headers
+from mxguard.rehearsal.packets import ACK, SYN, Segment, is_discovery, parse_headers
 from mxguard.system import netlink, nftables
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, Message, NetlinkSocket
@@ -36,6 +37,7 @@ HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 
 _FIRST = 1 << 31
 """The least priority there is, INT_MIN, as the 32 bits in which it is sent."""
+_TRACED = (socket.IPPROTO_TCP, socket.IPPROTO_ICMPV6)
 _META_NFTRACE, _META_L4PROTO = 12, 16
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _NFNLGRP_NFTRACE = 9
@@ -91,7 +93,8 @@ class Step:
 
     `handle` is the copy's, of an nft rule. Of an iptables-legacy rule `number` is its place in
     its chain, counted from 1, and `hook` is known; the record does not say what it decided.
-    `segment` is the packet, None where the kernel did not quote it.
+    `segment` is the packet, None where it is none of TCP; `is_discovery` says that it is one of
+    IPv6 neighbour discovery.
     """
 
     family: str
@@ -103,6 +106,14 @@ class Step:
     number: int | None = None
     hook: str | None = None
     segment: Segment | None = None
+    is_discovery: bool = False
+
+
+class Packet(NamedTuple):
+    """What a trace's first record of a packet tells of it."""
+
+    segment: Segment | None
+    is_discovery: bool
 
 
 class Part(StrEnum):
@@ -114,7 +125,7 @@ class Part(StrEnum):
 
 
 class Tracer:
-    """Traces TCP in a copy while it is open; a context manager.
+    """Traces TCP and neighbour discovery in a copy while it is open; a context manager.
 
     Entering adds the rehearsal's table to the copy, which keeps it: a copy is thrown away. Raises
     UndecidedError where records were lost.
@@ -140,7 +151,7 @@ class Tracer:
     def read(self) -> list[Step]:
         """The steps since the last call, those of the rehearsal's own table among them."""
         steps: list[Step] = []
-        packets: dict[int, Segment | None] = {}
+        packets: dict[int, Packet] = {}
         for message in _received(self._events):
             step = decode_trace(message, packets)
             if step is not None:
@@ -182,11 +193,11 @@ def trace_table(links: Iterable[str]) -> list[Message]:
         for kind in (Type.NEWTABLE, Type.DELTABLE, Type.NEWTABLE):
             requests.append(nftables.message(kind, numbers[family], name, netlink.NLM_F_CREATE))
     for family, chain, hook, link in (*ingress, *behind):
-        for kind, fields in (
-            (Type.NEWCHAIN, _chain(chain, hook, link)),
-            (Type.NEWRULE, _rule(chain)),
-        ):
-            requests.append(nftables.message(kind, numbers[family], fields, netlink.NLM_F_CREATE))
+        made = [(Type.NEWCHAIN, _chain(chain, hook, link))]
+        made += [(Type.NEWRULE, _rule(chain, protocol)) for protocol in _TRACED]
+        for kind, fields in made:
+            flags = netlink.NLM_F_CREATE | netlink.NLM_F_APPEND
+            requests.append(nftables.message(kind, numbers[family], fields, flags))
     return requests
 
 
@@ -203,10 +214,10 @@ def _chain(name: str, hook: int, link: str) -> bytes:
     )
 
 
-def _rule(chain: str) -> bytes:
-    """`meta l4proto tcp meta nftrace set 1`."""
+def _rule(chain: str, protocol: int) -> bytes:
+    """`meta l4proto PROTOCOL meta nftrace set 1`."""
     register = netlink.u32(1, 1)
-    value = netlink.nested(3, netlink.attribute(nftables.DATA_VALUE, bytes([socket.IPPROTO_TCP])))
+    value = netlink.nested(3, netlink.attribute(nftables.DATA_VALUE, bytes([protocol])))
     one = netlink.nested(2, netlink.attribute(nftables.DATA_VALUE, b"\1"))
     expressions = (
         _expression("meta", register + netlink.u32(2, _META_L4PROTO)),
@@ -226,7 +237,7 @@ def _expression(name: str, data: bytes) -> bytes:
     return netlink.nested(nftables.LIST_ELEM, fields)
 
 
-def decode_trace(message: Message, packets: dict[int, Segment | None]) -> Step | None:
+def decode_trace(message: Message, packets: dict[int, Packet]) -> Step | None:
     """The step in an NFT_MSG_TRACE message, None for other messages.
 
     The headers come with the first record of a packet in each base chain only: `packets` carries
@@ -237,7 +248,10 @@ def decode_trace(message: Message, packets: dict[int, Segment | None]) -> Step |
     found = netlink.attribute_map(message.payload, NFGENMSG_SIZE)
     packet = int.from_bytes(found.get(_ID, b""), "big")
     if _NETWORK in found:
-        packets[packet] = parse_headers(found[_NETWORK], found.get(_TRANSPORT, b""))
+        network, transport = found[_NETWORK], found.get(_TRANSPORT, b"")
+        packets[packet] = Packet(
+            parse_headers(network, transport), is_discovery(network, transport)
+        )
     kind = int.from_bytes(found.get(_TYPE, b""), "big")
     if kind not in (_TYPE_POLICY, _TYPE_RETURN, _TYPE_RULE):
         return None
@@ -246,6 +260,7 @@ def decode_trace(message: Message, packets: dict[int, Segment | None]) -> Step |
     else:
         step = StepKind.RULE if kind == _TYPE_RULE else StepKind.RETURN
         verdict = _verdict(found.get(_VERDICT, b""))
+    about = packets.get(packet, Packet(None, False))
     return Step(
         family=_FAMILIES.get(message.payload[0], str(message.payload[0])),
         table=nftables.string(found.get(_TABLE, b"")),
@@ -253,7 +268,8 @@ def decode_trace(message: Message, packets: dict[int, Segment | None]) -> Step |
         kind=step,
         verdict=verdict,
         handle=int.from_bytes(found[_HANDLE], "big") if _HANDLE in found else None,
-        segment=packets.get(packet),
+        segment=about.segment,
+        is_discovery=about.is_discovery,
     )
 
 

@@ -22,7 +22,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
@@ -59,11 +59,18 @@ class End:
 class Wire:
     """Sends and receives on the far ends; a context manager that keeps its thread on one processor.
 
-    Whatever neighbour the copy asks for is answered for with the far end's own MAC.
+    Whatever neighbour the copy asks for is answered for: with its own MAC where `neighbours` knows
+    it by (link, family, address), else with the far end's.
     """
 
-    def __init__(self, wire: Namespace, host: Namespace, ends: Sequence[End]) -> None:
-        self._wire, self._host = wire, host
+    def __init__(
+        self,
+        wire: Namespace,
+        host: Namespace,
+        ends: Sequence[End],
+        neighbours: Mapping[tuple[int, int, int], bytes] | None = None,
+    ) -> None:
+        self._wire, self._host, self._neighbours = wire, host, neighbours or {}
         self._ends = {end.link: end for end in ends}
         self._links = {end.far_name: end.link for end in ends}
         self._senders: dict[int, tuple[socket.socket, bytes]] = {}
@@ -106,7 +113,9 @@ class Wire:
         asked = False
         for link, event in events:
             if isinstance(event, Solicitation):
-                self.send(link, packets.neighbour_answer(event, self._sender(link)[1]))
+                known = self._neighbours.get((link, event.family, event.target))
+                answer = packets.neighbour_answer(event, known or self._sender(link)[1])
+                self.send(link, answer)
                 asked = True
         return asked
 

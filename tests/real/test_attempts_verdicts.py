@@ -103,3 +103,41 @@ def test_recent_forgets_one_source_before_the_next() -> None:
     with mail_host(rules) as host:
         found = rehearsed(host.snapshot(), [A, "9.9.9.9"])
     assert {one.delivered for one in found.values()} == {found[A].delivered}
+
+
+def test_a_rule_set_that_drops_neighbour_discovery_cuts_the_host_off() -> None:
+    closed = f"table inet t {{ chain c {{ {INPUT} drop; tcp dport 25 accept; }}; }}"
+    with mail_host(ruleset=closed) as host:
+        found = rehearsed(host.snapshot(), [A, A6])
+    assert found[A].verdict is Verdict.DELIVERED
+    assert found[A6].verdict is Verdict.UNROUTED
+    assert found[A6].stopped_by is not None
+    assert found[A6].stopped_by.text == "policy drop"
+    assert found[A6].remedy is not None
+    assert found[A6].remedy.proven
+
+
+def test_a_rule_that_drops_arp_cuts_the_host_off() -> None:
+    closed = "table arp t { chain c { type filter hook input priority 0; policy drop; }; }"
+    with mail_host(ruleset=closed) as host:
+        found = rehearsed(host.snapshot(), [A])[A]
+    assert found.verdict is Verdict.UNROUTED
+    assert found.stopped_by is not None
+    assert "next hop on eth0 does not become known" in found.stopped_by.text
+
+
+def test_a_synproxy_counts_only_with_the_listener_behind_it() -> None:
+    proxy = (
+        "table inet t {\nchain r { type filter hook prerouting priority raw;\n"
+        "tcp dport { 25, 26 } tcp flags syn notrack\n}\n"
+        f"chain c {{ {INPUT} accept;\n"
+        "tcp dport { 25, 26 } ct state invalid,untracked synproxy mss 1460 wscale 7 timestamp "
+        "sack-perm\nct state invalid drop\n}\n}"
+    )
+    loose = "sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0"
+    with mail_host(loose, proxy) as host:
+        found = rehearsed(host.snapshot(), [A, A6])
+    assert {one.verdict for one in found.values()} == {Verdict.DELIVERED}
+    with mail_host(loose, proxy, listen=False) as host:
+        found = rehearsed(host.snapshot(), [A])
+    assert found[A].verdict is not Verdict.DELIVERED

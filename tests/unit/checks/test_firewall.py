@@ -19,12 +19,12 @@ BAN = StoppedBy(
 )
 
 
-@pytest.mark.spares("MXG201", "MXG202", "MXG203", "MXG204", "MXG205")
+@pytest.mark.spares("MXG201", "MXG202", "MXG203", "MXG204", "MXG205", "MXG206")
 def test_a_peer_that_gets_through_is_not_mentioned() -> None:
     assert list(findings([DELIVERED])) == []
 
 
-@pytest.mark.spares("MXG201", "MXG202", "MXG203", "MXG204", "MXG205")
+@pytest.mark.spares("MXG201", "MXG202", "MXG203", "MXG204", "MXG205", "MXG206")
 def test_a_stop_that_is_no_rule_is_left_to_the_other_checks() -> None:
     sysctl = StoppedBy(StopKind.SYSCTL, "net.ipv4.conf.eth0.rp_filter = 1")
     assert list(findings([reached(Verdict.UNROUTED, sysctl)])) == []
@@ -98,3 +98,11 @@ def test_all_that_one_rule_stops_is_one_finding() -> None:
 def test_a_remedy_that_was_not_proven_says_so() -> None:
     (found,) = findings([reached(Verdict.DROPPED, RULE, remedy=Remedy(("do it",), proven=False))])
     assert found.remedy == ("do it   # not tried: a copy of the host cannot show it",)
+
+
+@pytest.mark.triggers("MXG206")
+def test_neighbour_discovery_that_is_dropped_is_told_from_a_peer_that_is() -> None:
+    policy = StoppedBy(StopKind.NFT, "policy drop", "inet", "filter", "input")
+    (found,) = findings([reached(Verdict.UNROUTED, policy)])
+    assert found.id == "MXG206"
+    assert "neighbour discovery is dropped by the policy of inet filter input" in found.evidence
