@@ -1,4 +1,4 @@
-"""nftables rule sets made at random, about two networks of peers."""
+"""Rule sets made at random, of nftables and of iptables, about two networks of peers."""
 
 from __future__ import annotations
 
@@ -168,3 +168,109 @@ def answering() -> st.SearchStrategy[str]:
         return text
 
     return rulesets().map(turn)
+
+
+@st.composite
+def ipsets(draw: st.DrawFn) -> str:
+    """Two ipsets and a list of both, as `ipset restore` reads them."""
+    single = draw(st.lists(addresses(4), max_size=6, unique=True))
+    wide = draw(st.lists(prefixes(4), max_size=4, unique=True))
+    pairs = draw(st.lists(addresses(4), max_size=4, unique=True))
+    exceptions = [draw(st.sampled_from(["", "", " nomatch"])) for _ in wide]
+    return "\n".join(
+        [
+            f"create one hash:ip family inet{draw(st.sampled_from(['', ' netmask 30']))}",
+            "create two hash:net family inet",
+            "create three hash:ip,port family inet",
+            "create all list:set size 8",
+            *(f"add -exist one {address}" for address in single),
+            *(f"add two {net}{but}" for net, but in zip(wide, exceptions, strict=True)),
+            *(f"add three {one},tcp:{draw(st.sampled_from([25, 26]))}" for one in pairs),
+            "add all one",
+            "add all two",
+            "",
+        ]
+    )
+
+
+IPTABLES_ENDS = st.sampled_from(
+    [
+        "-j DROP",
+        "-j ACCEPT",
+        "-j RETURN",
+        "-j other",
+        "-g other",
+        "-j LOG",
+        "",
+        "-j REJECT",
+        "-j MARK --set-xmark 0x1/0x1",
+        "-j MARK --set-xmark 0x2/0x2",
+    ]
+)
+"""MARK stands in the mangle table alone; in the filter table it is left out."""
+
+
+@st.composite
+def iptables_rules(draw: st.DrawFn, chain: str, side: str) -> str:
+    word, no = {"src": "-s", "dst": "-d"}[side], draw(st.sampled_from(["", "! "]))
+    own = draw(prefixes(4))
+    found = draw(
+        st.sampled_from(
+            [
+                f"{no}{word} {own}",
+                f"-m iprange {no}--{side}-range {draw(ranges(4))}",
+                f"{no}{word} 198.51.100.{draw(st.integers(0, 15))}/255.255.255.15",
+                f"-m set {no}--match-set one {side}",
+                f"-m set {no}--match-set two {side}",
+                f"-m set {no}--match-set three {side},{'dst' if side == 'src' else 'src'}",
+                f"-m set {no}--match-set all {side}",
+                f"-m mark {no}--mark 0x1/0x1",
+                f"{no}{word} {own} -m mark --mark 0x2/0x2",
+                f"{word} {own} -m iprange {no}--{side}-range {draw(ranges(4))}",
+                f"-m conntrack {no}--ctorigsrc {own}",
+            ]
+        )
+    )
+    words = found.split()
+    # The rule's own addresses come first, as iptables-save prints them.
+    return f"-A {chain} -p tcp {' '.join(words)} {draw(IPTABLES_ENDS)}"
+
+
+@st.composite
+def iptables(draw: st.DrawFn) -> str:
+    """What iptables-restore reads: marks, and rules for both directions."""
+    some = st.integers(0, 3)
+
+    def several(chain: str, side: str) -> list[str]:
+        return [draw(iptables_rules(chain, side)) for _ in range(draw(some))]
+
+    mangle = [
+        rule
+        for rule in [*several("PREROUTING", "src"), *several("OUTPUT", "dst")]
+        if " other" not in rule and "REJECT" not in rule
+    ]
+    filtering = [
+        rule
+        for rule in [
+            *several("INPUT", "src"),
+            *several("OUTPUT", "dst"),
+            *(rule for rule in several("other", "src") if " other" not in rule),
+        ]
+        if "MARK" not in rule
+    ]
+    return "\n".join(
+        [
+            "*mangle",
+            ":PREROUTING ACCEPT [0:0]",
+            ":OUTPUT ACCEPT [0:0]",
+            *mangle,
+            "COMMIT",
+            "*filter",
+            ":INPUT ACCEPT [0:0]",
+            ":OUTPUT ACCEPT [0:0]",
+            ":other - [0:0]",
+            *filtering,
+            "COMMIT",
+            "",
+        ]
+    )

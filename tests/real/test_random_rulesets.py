@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from random_rules import PEER, answering, rulesets
+from random_rules import PEER, answering, ipsets, iptables, rulesets
 from states.stage import FATES, Stage, State, set_up, truth
 from test_states import rehearsed
 
@@ -34,6 +34,11 @@ STATE = State(
 def stage() -> Iterator[Stage]:
     with set_up(STATE) as made:
         yield made
+
+
+def iptables_nothing() -> str:
+    """Empties iptables-legacy's tables, so that no rule holds an ipset."""
+    return "*mangle\nCOMMIT\n*filter\nCOMMIT\n"
 
 
 def disagreements(stage: Stage) -> list[str]:
@@ -82,3 +87,20 @@ def test_verdicts_on_random_rules_for_the_answers_are_what_they_meet(
     stage: Stage, text: str
 ) -> None:
     check(stage, text)
+
+
+@settings(bounded, max_examples=COUNT // 2)
+@given(ipsets(), iptables())
+@pytest.mark.parametrize("form", ["nft", "legacy"])
+def test_verdicts_on_random_iptables_rules_are_what_connections_meet(
+    stage: Stage, form: str, sets: str, text: str
+) -> None:
+    stage.mail.run("nft", "flush", "ruleset")
+    stage.mail.run("iptables-legacy-restore", stdin=iptables_nothing())
+    for command in ("flush", "destroy"):
+        stage.mail.run("ipset", command)
+    stage.mail.run("ipset", "restore", stdin=sets)
+    stage.mail.run(f"iptables-{form}-restore", stdin=text)
+    wrong = disagreements(stage)
+    stage.mail.run("iptables-legacy-restore", stdin=iptables_nothing())
+    assert not wrong, "\n".join([sets, text, *wrong])

@@ -35,7 +35,10 @@ sysctl -qw net.ipv4.conf.all.arp_announce=2
 for last in 0 1 2 3 4 5 6 7; do ip addr add 198.51.100.$last/32 dev lo; done
 for last in 0 1 2 3; do ip addr add 2001:db8:5::$last/128 dev lo nodad; done
 """
+# The kernel sends only so many ICMP errors a second: a refusal would look like silence.
 _BASE_MAIL = """
+sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0
+sysctl -qw net.ipv4.icmp_msgs_per_sec=100000 net.ipv4.icmp_msgs_burst=100000
 sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0
 ip route add default via 192.0.2.1
 ip -6 route add default via 2001:db8::1
