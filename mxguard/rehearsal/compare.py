@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from mxguard.model.network import containing
 from mxguard.model.snapshot import NftRuleset, Snapshot
-from mxguard.rehearsal import listing, routing, ruleset
+from mxguard.rehearsal import links, listing, routing, ruleset
 from mxguard.system import netlink, sysctls
 from mxguard.system import routing as rtnetlink
 from mxguard.system.netlink import Message, NetlinkSocket
@@ -83,7 +83,8 @@ def _links(snapshot: Snapshot, socket: NetlinkSocket) -> Iterator[str]:
         _family, _type, index, flags, _change = rtnetlink.IFINFOMSG.unpack_from(message)
         fields = netlink.attribute_map(message, rtnetlink.IFINFOMSG.size)
         name = fields[LinkAttribute.IFNAME].rstrip(b"\0").decode("utf-8", "surrogateescape")
-        copied[index] = (name, bool(flags & rtnetlink.IFF_UP))
+        if not name.startswith(links.KERNELS_OWN):
+            copied[index] = (name, bool(flags & rtnetlink.IFF_UP))
     for link in snapshot.links:
         if copied.pop(link.index, None) != (link.name, link.is_up):
             yield f"link {link.index} {link.name}: not the same in the copy"

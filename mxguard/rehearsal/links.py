@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Link, Snapshot
@@ -22,10 +22,13 @@ from mxguard.system.netlink import Message, NetlinkSocket, attribute, nested
 from mxguard.system.routing import LinkAttribute
 
 LOOPBACK = 1
+KERNELS_OWN = "mxguard-own"
+"""How links begin that the kernel put into the copy, and the host does not have."""
 _BRIDGE = "bridge"
-_BRIDGE_ATTRIBUTES = {7, 36, 37, 38}
-"""IFLA_BR_VLAN_FILTERING, IFLA_BR_NF_CALL_IPTABLES, _IP6TABLES, _ARPTABLES."""
-_UNCOPIED_KINDS = {"vrf": "VRF", "team": "team"}
+_VRF = "vrf"
+_BR_VLAN_FILTERING = 7
+_BRIDGE_ATTRIBUTES = {36, 37, 38}
+"""IFLA_BR_NF_CALL_IPTABLES, _IP6TABLES, _ARPTABLES."""
 _SET_FLAGS = routing.IFF_NOARP | routing.IFF_MULTICAST
 _CARRIER_SECONDS = 2.0
 _CARRIER_POLL = 0.0005
@@ -71,16 +74,21 @@ def build_links(links: Sequence[Link], host: NetlinkSocket, wire: Namespace) -> 
     bridges = [link for link in links if link.kind == _BRIDGE]
     others = [link for link in links if _is_pair(link)]
     requests = [(link, _new_bridge(link)) for link in bridges]
-    requests += [(link, _new_pair(link, wire)) for link in others]
+    # A stand-in of a bond takes no members; theirs stand beside it.
+    masters = {link.index for link in bridges}
+    requests += [(link, _new_pair(link, wire, masters)) for link in others]
     outcomes = host.submit([message for _link, message in requests])
     for (link, _message), refusal in zip(requests, outcomes, strict=True):
         if refusal is not None:
             raise UndecidedError(f"no stand-in for the link {link.name} can be made: {refusal}")
-    return [
-        f"link {link.name}: a {_UNCOPIED_KINDS[link.kind]} cannot be copied"
-        for link in links
-        if link.kind in _UNCOPIED_KINDS
-    ]
+    return [word for link in links for word in _objections(link)]
+
+
+def _objections(link: Link) -> Iterator[str]:
+    if link.kind == _VRF:
+        yield f"link {link.name}: its routing domain (VRF) is not copied"
+    if link.kind == _BRIDGE and any(_bridge_data(link).get(_BR_VLAN_FILTERING, b"")):
+        yield f"link {link.name}: which VLAN may pass which port of a bridge is not copied"
 
 
 def start_links(links: Sequence[Link], host: NetlinkSocket, wire: NetlinkSocket) -> None:
@@ -121,25 +129,35 @@ def _await_carrier(wanted: set[int], host: NetlinkSocket) -> None:
 
 
 def _make_room(links: Sequence[Link], host: NetlinkSocket) -> None:
-    """Refuse indexes that the kernel has given to links of its own (tunl0, sit0, …)."""
+    """Rename the links that the kernel puts into every namespace (tunl0, sit0, …).
+
+    They stay down, and out of the comparison. Raises UndecidedError where one has an index that the
+    host has given to a link: it cannot be changed.
+    """
     wanted = {link.index: link.name for link in links}
-    for message in host.dump(routing.RTM_GETLINK, routing.IFINFOMSG.pack(0, 0, 0, 0, 0)):
-        index = routing.IFINFOMSG.unpack_from(message.payload)[2]
-        if index != LOOPBACK and index in wanted:
+    requests = []
+    for message in routing.dump_links(host):
+        index = routing.IFINFOMSG.unpack_from(message)[2]
+        if index == LOOPBACK:
+            continue
+        if index in wanted:
             raise UndecidedError(
                 f"the link {wanted[index]} cannot have its index {index} in a copy: this kernel "
-                "puts tunnel links into every namespace "
-                "(net.core.fb_tunnels_only_for_init_net = 1 would stop that)"
+                "puts tunnel links of its own into every namespace "
+                "(net.core.fb_tunnels_only_for_init_net = 1 stops that)"
             )
+        header = routing.IFINFOMSG.pack(0, 0, index, 0, 0)
+        name = netlink.text(LinkAttribute.IFNAME, f"{KERNELS_OWN}{index}")
+        requests.append(Message(routing.RTM_SETLINK, 0, header + name))
+    host.submit(requests)
 
 
 def _new_bridge(link: Link) -> Message:
     live = netlink.attribute_map(link.message, routing.IFINFOMSG.size)
-    info = netlink.attribute_map(live.get(LinkAttribute.LINKINFO, b""))
+    # A kernel built without an option dumps 0 for it, and refuses it even so.
     data = [
         attribute(kind, value)
-        for kind, value in netlink.attributes(info.get(routing.INFO_DATA, b""))
-        # A kernel built without an option dumps 0 for it, and refuses it even so.
+        for kind, value in _bridge_data(link).items()
         if kind in _BRIDGE_ATTRIBUTES and any(value)
     ]
     return _new_link(
@@ -155,7 +173,13 @@ def _new_bridge(link: Link) -> Message:
     )
 
 
-def _new_pair(link: Link, wire: Namespace) -> Message:
+def _bridge_data(link: Link) -> dict[int, bytes]:
+    live = netlink.attribute_map(link.message, routing.IFINFOMSG.size)
+    info = netlink.attribute_map(live.get(LinkAttribute.LINKINFO, b""))
+    return netlink.attribute_map(info.get(routing.INFO_DATA, b""))
+
+
+def _new_pair(link: Link, wire: Namespace, bridges: Container[int | None]) -> Message:
     index = link.index | _FAR_INDEX
     peer = routing.IFINFOMSG.pack(0, 0, index, routing.IFF_NOARP, routing.IFF_NOARP)
     peer += netlink.text(LinkAttribute.IFNAME, far_end(link.index))
@@ -169,7 +193,7 @@ def _new_pair(link: Link, wire: Namespace) -> Message:
         _mtu(link),
         _group(live),
         _QUEUES,
-        _u32(LinkAttribute.MASTER, link.master) if link.master else b"",
+        _u32(LinkAttribute.MASTER, link.master or 0) if link.master in bridges else b"",
         nested(
             LinkAttribute.LINKINFO,
             netlink.text(routing.INFO_KIND, "veth"),

@@ -6,11 +6,17 @@ import time
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from copy_lab import ETH0, host_of, listing, shell
 
+from mxguard.host.snapshot import take_snapshot
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import parse_network
+from mxguard.rehearsal.compare import network_differences
 from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.links import build_links
+from mxguard.system.namespaces import Namespace
+from mxguard.system.netlink import NETLINK_ROUTE, NetlinkSocket
 
 ROUTES = "ip -4 route show table all; ip -6 route show table all"
 RULES = "ip -4 rule; ip -6 rule"
@@ -68,7 +74,8 @@ STATES = {
     """,
     "a bridge with its ports": """
     ip link add br0 type bridge; ip link add eth0 type veth peer wire0
-    ip link add vnet1 type veth peer guest; ip link set eth0 master br0; ip link set vnet1 master br0
+    ip link add vnet1 type veth peer guest
+    ip link set eth0 master br0; ip link set vnet1 master br0
     for link in wire0 guest eth0 vnet1 br0; do ip link set $link up; done
     ip addr add 192.0.2.10/24 dev br0; ip addr add 2001:db8::1/64 dev br0 nodad
     ip link add docker0 type bridge; ip link set docker0 up; ip addr add 172.17.0.1/16 dev docker0
@@ -126,8 +133,6 @@ def test_links_and_addresses_keep_names_numbers_and_hardware_addresses(name: str
 
 
 def _links_and_addresses() -> tuple[list[object], set[object], dict[int, str]]:
-    from mxguard.host.snapshot import take_snapshot
-
     again = take_snapshot()
     links: list[object] = [(one.index, one.name, one.is_up, one.mtu) for one in again.links]
     addresses: set[object] = {
@@ -142,7 +147,8 @@ def test_routes_through_nexthop_objects_lead_where_the_objects_led() -> None:
         + """
     ip nexthop add id 1 via 192.0.2.1 dev eth0; ip nexthop add id 2 via 192.0.2.2 dev eth0
     ip nexthop add id 10 group 1/2; ip nexthop add id 3 blackhole
-    ip route add 10.0.0.0/8 nhid 1; ip route add 10.1.0.0/16 nhid 10; ip route add 10.2.0.0/16 nhid 3
+    ip route add 10.0.0.0/8 nhid 1; ip route add 10.1.0.0/16 nhid 10
+    ip route add 10.2.0.0/16 nhid 3
     """
     )
     with host_of(script) as (_host, snapshot), build_copy(snapshot) as copy:
@@ -178,6 +184,53 @@ def test_packets_for_a_bridge_arrive_at_its_first_port() -> None:
             assert copy.far_end(numbers["br0"]) == copy.far_end(numbers["eth0"])
             with pytest.raises(UndecidedError, match="no packet can arrive"):
                 copy.far_end(numbers["docker0"])
+
+
+def test_a_bond_and_its_members_stand_beside_each_other() -> None:
+    with host_of(ETH0 + "ip link add bond0 type veth peer eth1; ip link set bond0 up") as (
+        _h,
+        taken,
+    ):
+        numbers = {link.name: link.index for link in taken.links}
+        bonded = {
+            "bond0": {"kind": "bond", "lower": None},
+            "eth0": {"kind": None, "master": numbers["bond0"]},
+            "eth1": {"kind": None, "master": numbers["bond0"]},
+        }
+        links = tuple(evolve(link, **bonded.get(link.name, {})) for link in taken.links)
+        with build_copy(evolve(taken, links=links)) as copy:
+            assert copy.differences() == ()
+            assert copy.far_end(numbers["bond0"]) == f"w{numbers['bond0']}"
+
+
+def test_a_routing_domain_of_its_own_is_a_difference() -> None:
+    with host_of(ETH0) as (_host, taken):
+        links = tuple(
+            evolve(link, kind="vrf") if link.name == "peer0" else link for link in taken.links
+        )
+        with build_copy(evolve(taken, links=links)) as copy:
+            assert copy.differences() == ("link peer0: its routing domain (VRF) is not copied",)
+
+
+def test_links_that_the_kernel_puts_into_every_namespace_make_room() -> None:
+    with host_of("ip link add spare type ifb; ip link add tunl0 type ifb") as (_host, taken):
+        links = tuple(link for link in taken.links if link.name != "spare")
+        snapshot = evolve(taken, links=links)
+        with Namespace.create() as copy, Namespace.create() as wire:
+            shell(copy, "ip link add tunl0 type ifb")
+            with copy.run(lambda: NetlinkSocket(NETLINK_ROUTE)) as socket:
+                assert build_links(snapshot.links, socket, wire) == []
+                found = list(network_differences(snapshot, socket))
+            assert not any("tunl0" in one or "mxguard-own" in one for one in found)
+
+
+def test_a_link_of_the_kernels_own_with_an_index_of_the_hosts_is_undecided() -> None:
+    with host_of("ip link add eth0 type ifb") as (_host, snapshot):
+        with Namespace.create() as copy, Namespace.create() as wire:
+            shell(copy, "ip link add tunl0 type ifb")
+            with copy.run(lambda: NetlinkSocket(NETLINK_ROUTE)) as socket:
+                with pytest.raises(UndecidedError, match="eth0 cannot have its index 2 in a copy"):
+                    build_links(snapshot.links, socket, wire)
 
 
 def test_a_changed_route_rule_address_or_sysctl_is_told_of() -> None:
