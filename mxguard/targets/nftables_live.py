@@ -4,8 +4,8 @@ nft(8) parses 60,000 networks for half a second and reads a whole set back befor
 them; the kernel itself needs a fraction of that. What is sent here is what nft would send, so that
 a table loaded from the file at boot and one loaded from here compare as equal.
 
-Every change is one transaction, tied to the generation that was read: packets meet the state before
-or the state after. The table is never deleted to be made again, which would lose packets.
+Every transaction is tied to the generation that was read: packets meet the state before or the
+state after. The table is never deleted to be made again, which would lose packets.
 """
 
 from __future__ import annotations
@@ -108,8 +108,13 @@ def is_same(live: LiveTable, wanted: Ruleset) -> bool:
 def bring_about(live: LiveTable, wanted: Ruleset) -> None:
     """Make the kernel's table this one, with as little change as it takes. Raises NetlinkError.
 
-    A set whose elements were not read is emptied and filled, in the same transaction.
+    A set whose elements were not read is emptied and filled, in the same transaction. A set that is
+    not there yet comes in a transaction of its own, before the rules that use it: the kernel shows
+    the elements of a new set a moment after the new rules, and a stream of packets lost some then.
     """
+    if live.exists and _missing(live, wanted):
+        _apply(live, lambda now: _missing(now, wanted))
+        live = read()
     _apply(live, lambda now: _changes(now, wanted))
 
 
@@ -250,6 +255,15 @@ def _changes(live: LiveTable, wanted: Ruleset) -> list[Message]:
     if _has_structure(live, wanted):
         return [message for each in wanted.sets for message in _update(live, each)]
     return _rebuild(live, wanted)
+
+
+def _missing(live: LiveTable, wanted: Ruleset) -> list[Message]:
+    return [
+        message
+        for number, each in enumerate(wanted.sets, 1)
+        if each.name not in live.sets
+        for message in (_new_set(each, number), *_refill(each))
+    ]
 
 
 def _rebuild(live: LiveTable, wanted: Ruleset) -> list[Message]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from lab import Host, Lab
 
-from mxguard.model.allowlist import Allowlist, Entry, EntryState
+from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import NftablesSection
 from mxguard.model.errors import ProgramError
-from mxguard.model.network import parse_network
+from mxguard.model.network import containing
 from mxguard.model.target import RenderedFile
 from mxguard.targets.nftables import NftablesTarget
+from tests import traffic
+from tests.unit.targets.allowlists import allowlist, entries
 
 MAIL, MAIL6 = "192.0.2.10", "2001:db8::10"
 PEER, PEER6, OTHER, STRANGER, STRANGER6 = (
@@ -24,7 +26,6 @@ PEER, PEER6, OTHER, STRANGER, STRANGER6 = (
     "192.0.2.3",
     "2001:db8::3",
 )
-WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = """
 table inet hostile {
     chain input {
@@ -38,25 +39,6 @@ table inet hostile {
 }
 """
 GUARD = "meta mark & 0x40000000 == 0x40000000 accept"
-
-
-def entries(peer: str, ports: tuple[int, ...], *networks: str) -> list[Entry]:
-    return [
-        Entry(
-            network=parse_network(network),
-            peer=peer,
-            ports=ports,
-            origins=(),
-            state=EntryState.CURRENT,
-            first_seen=WHEN,
-            last_seen=WHEN,
-        )
-        for network in networks
-    ]
-
-
-def allowlist(*groups: list[Entry]) -> Allowlist:
-    return Allowlist(entries=tuple(entry for group in groups for entry in group), peers=())
 
 
 @pytest.fixture
@@ -359,3 +341,74 @@ def test_nothing_loads_connection_tracking(lab: Lab, target: NftablesTarget) -> 
     host = lab.host("mail")
     install(host, target, PEERS)
     assert "ct " not in host.run("nft", "list", "ruleset")
+
+
+@pytest.mark.parametrize("knows_before", [True, False])
+def test_no_packet_is_lost_or_let_in_while_thousands_of_networks_change(
+    lab: Lab, target: NftablesTarget, knows_before: bool
+) -> None:
+    mail, outside = traffic.network(lab)
+    peer = entries("peer", (25,), f"{traffic.PEER}/32")
+    many = [f"10.{n // 250}.{n % 250}.64/28" for n in range(4000)]
+    steps = [
+        allowlist(peer, entries("many", (25,), *networks), *more)
+        for networks, *more in (
+            (many,),
+            (many[:2000],),
+            ([f"172.16.{n % 250}.{n // 250 * 16}/30" for n in range(3000)],),
+            (many[:10], entries("some", (587,), "198.51.100.0/24")),
+            (many,),
+        )
+    ]
+    before = install(mail, target, steps[0])
+    with traffic.stream(mail, outside, target.section.mark) as counts:
+        for wanted in steps[1:]:
+            files = target.render(wanted)
+            known = before if knows_before else ()
+            mail.call(lambda files=files, known=known: target.activate(files, known))
+            assert mail.call(lambda files=files: target.in_force(files))
+            before = files
+        (file,) = files
+        file.path.write_bytes(file.content)
+        mail.run("nft", "-f", str(file.path))
+    assert counts[0].is_clean, counts
+
+
+def test_a_sequence_of_random_changes_ends_where_a_fresh_load_does(
+    lab: Lab, target: NftablesTarget
+) -> None:
+    host = lab.host("mail")
+    random_ = random.Random(7)
+    before: tuple[RenderedFile, ...] = ()
+    for number in range(60):
+        wanted = allowlist(
+            entries(
+                "peer",
+                (25,),
+                *{
+                    str(containing(family, base + random_.getrandbits(8), length))
+                    for family, base, low, high in (
+                        (4, 0xC0000200, 24, 32),
+                        (6, 0x20010DB8 << 96, 120, 128),
+                    )
+                    for length in random_.choices(range(low, high + 1), k=random_.randrange(12))
+                },
+            )
+        )
+        files = target.render(wanted)
+        known = before if number % 2 else ()
+        host.call(lambda files=files, known=known: target.activate(files, known))
+        assert host.call(lambda files=files: target.in_force(files)), wanted
+        before = files
+
+
+def test_a_difference_that_does_not_fit_what_is_loaded_is_made_good(
+    lab: Lab, target: NftablesTarget
+) -> None:
+    host = lab.host("mail")
+    networks = [f"10.0.{n}.0/25" for n in range(20)]
+    before = install(host, target, allowlist(entries("a", (25,), *networks)))
+    host.run("nft", "delete", "element", "inet", "mxguard", "peers4", "{ 10.0.0.0/25 }")
+    after = target.render(allowlist(entries("a", (25,), *networks[1:])))
+    host.call(lambda: target.activate(after, before))
+    assert host.call(lambda: target.in_force(after))

@@ -14,21 +14,19 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from lab import Host, Lab
 
-from mxguard.model.allowlist import Allowlist, Entry, EntryState
+from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import PostfixSection
 from mxguard.model.errors import InstallError, ProgramError, RefusedError, UndecidedError
-from mxguard.model.network import parse_network
 from mxguard.targets import postfix_edit
 from mxguard.targets.postfix import PostfixTarget
+from tests.unit.targets.allowlists import allowlist, entries
 
 MAIL, PEER, PEER6, STRANGER = "192.0.2.10", "192.0.2.1", "2001:db8::1", "192.0.2.3"
-WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 MAIN_CF = """\
 compatibility_level = 3.6
@@ -83,25 +81,11 @@ postlog   unix-dgram n - n - 1 postlogd
 """
 
 
-def allowlist(*networks: str, ports: tuple[int, ...] = (25,)) -> Allowlist:
-    return Allowlist(
-        entries=tuple(
-            Entry(
-                network=parse_network(network),
-                peer="backup",
-                ports=ports,
-                origins=(),
-                state=EntryState.CURRENT,
-                first_seen=WHEN,
-                last_seen=WHEN,
-            )
-            for network in networks
-        ),
-        peers=(),
-    )
+def backup(*networks: str, ports: tuple[int, ...] = (25,)) -> Allowlist:
+    return allowlist(entries("backup", ports, *networks))
 
 
-PEERS = allowlist(f"{PEER}/32", f"{PEER6}/128", ports=(25, 587, 2525))
+PEERS = backup(f"{PEER}/32", f"{PEER6}/128", ports=(25, 587, 2525))
 
 
 class Instance:
@@ -327,13 +311,13 @@ def test_a_table_that_changed_is_seen_and_taken_up_by_one_reload(
     hosts: tuple[Host, Host], instance: Instance
 ) -> None:
     mail, outside = hosts
-    instance.write(allowlist("198.51.100.1/32"))
+    instance.write(backup("198.51.100.1/32"))
     postfix_edit.wire(instance.target, instance.backup)
     target = instance.target
     with instance.running(mail):
         assert dialogue(outside, PEER, 2525) != ACCEPTED
         assert dialogue(outside, PEER, 25) != ACCEPTED
-        assert target.in_force(target.render(allowlist("198.51.100.1/32")))
+        assert target.in_force(target.render(backup("198.51.100.1/32")))
         files = target.render(PEERS)
         assert not target.in_force(files), "the files are not there yet"
         instance.write(PEERS)
@@ -369,10 +353,10 @@ def test_tables_that_are_still_wired_are_not_given_up(instance: Instance) -> Non
     "wanted",
     [
         PEERS,
-        allowlist(),
-        allowlist("0.0.0.0/1", "255.255.255.255/32", "::/16", "ffff::/16"),
-        allowlist("10.0.0.0/24", "10.0.1.0/25", "2001:db8::/33", "2001:db8:8000::/48"),
-        allowlist(*(f"10.{n // 250}.{n % 250}.64/27" for n in range(1500))),
+        backup(),
+        backup("0.0.0.0/1", "255.255.255.255/32", "::/16", "ffff::/16"),
+        backup("10.0.0.0/24", "10.0.1.0/25", "2001:db8::/33", "2001:db8:8000::/48"),
+        backup(*(f"10.{n // 250}.{n % 250}.64/27" for n in range(1500))),
     ],
 )
 def test_postmap_confirms_what_is_rendered(instance: Instance, wanted: Allowlist) -> None:
