@@ -22,7 +22,7 @@ FILES = Path(__file__).parent / "files"
 ADDRESS = "192.0.2.10"
 STRATO = tuple(f"81.169.146.{last}" for last in (152, 153, 154, 155, 158, 159))
 RELAY = ("198.51.100.16", "198.51.100.19", "198.51.100.77")
-BANNED, STRANGER = "203.0.113.66", "192.0.2.99"
+BANNED = "203.0.113.66"
 _POSTFIX_FOLDERS = {
     "postfix": ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
                 "private", "saved", "trace"),
@@ -39,8 +39,9 @@ class MailHost:
         self.world = lab.host("world")
         lab.wire(self.host, "eth0", f"{ADDRESS}/24", self.world, "eth0", "192.0.2.1/24")
         self.host.run("ip", "route", "add", "default", "via", "192.0.2.1")
-        for address in (*STRATO, *RELAY, BANNED, STRANGER):
+        for address in (*STRATO, *RELAY, BANNED):
             lab.address(self.world, "lo", f"{address}/32")
+        self._name_server: subprocess.Popen[bytes] | None = None
 
     def mxguard(self, *arguments: str) -> str:
         """Run mxguard on the host, as its administrator would; what it printed."""
@@ -72,6 +73,25 @@ class MailHost:
                 return f"cut off: {error}"
         return "gets through" if code == 250 else f"turned away: {code} {text.decode()}"
 
+    def start_name_server(self) -> None:
+        """Serve the zones of the folder on the host's loopback."""
+        self._name_server = self.host.popen(
+            "nsd", "-d", "-c", str(self.folder / "nsd.conf"),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        _wait_for("the name server", lambda: self.host.connects("127.0.0.1", 53))
+
+    def stop_name_server(self) -> None:
+        """From now on nobody answers."""
+        if self._name_server is not None:
+            _end(self._name_server)
+            self._name_server = None
+
+    def restart_name_server(self) -> None:
+        """Have the zones read anew."""
+        self.stop_name_server()
+        self.start_name_server()
+
 
 def _connect(world: Host, source: str, timeout: float) -> socket.socket | str:
     client = world.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -96,7 +116,8 @@ def mail_host(folder: Path) -> Iterator[MailHost]:
         cleanup.callback(shutil.rmtree, folder)
         made = MailHost(lab, folder)
         _write_files(folder)
-        cleanup.callback(_end, _start_name_server(made))
+        cleanup.callback(made.stop_name_server)
+        made.start_name_server()
         cleanup.callback(_end, _start_postfix(made))
         made.host.run("nft", "-f", str(folder / "hostile.nft"))
         yield made
@@ -109,13 +130,6 @@ def _write_files(folder: Path) -> None:
         place = folder / "postfix" if source.suffix in (".cf", ".cidr") else folder
         text = source.read_text().replace("{folder}", str(folder))
         (place / source.name).write_text(text)
-
-
-def _start_name_server(made: MailHost) -> subprocess.Popen[bytes]:
-    server = made.host.popen("nsd", "-d", "-c", str(made.folder / "nsd.conf"),
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    _wait_for("the name server", lambda: made.host.connects("127.0.0.1", 53))
-    return server
 
 
 def _start_postfix(made: MailHost) -> subprocess.Popen[bytes]:

@@ -22,3 +22,5 @@ def warn_of(session: Session, notices: Sequence[Notice], findings: Sequence[Find
             session.say(f"notice: {line}")
         else:
             session.warn(line)
+            for remedy in finding.remedy:
+                session.say(f"    {remedy}")
