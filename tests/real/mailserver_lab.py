@@ -46,9 +46,21 @@ PEER, PEER6 = "198.51.100.7", "2001:db8:1::7"
 HOST, HOST6 = "192.0.2.10", "2001:db8::10"
 HELO = "bx.example.net"
 CONNECTIONS, TRANSACTIONS = 12, 24
-_QUEUE = (
-    "active bounce corrupt defer deferred flush hold incoming maildrop private public saved trace"
-).split()
+_QUEUE = [
+    "active",
+    "bounce",
+    "corrupt",
+    "defer",
+    "deferred",
+    "flush",
+    "hold",
+    "incoming",
+    "maildrop",
+    "private",
+    "public",
+    "saved",
+    "trace",
+]
 _SERVICES = """
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
@@ -153,6 +165,11 @@ class MailHost:
         for name in self.state.get("files", {}):
             if f"hash:{{dir}}/{name}" in str(self.state.get("main", {})):
                 subprocess.run(["postmap", "-c", self.conf, f"hash:{self.conf}/{name}"], check=True)
+
+        # Postfix waits until a file that was just written is a few seconds old.
+        old = time.time() - 3600
+        for path in self.conf.iterdir():
+            os.utime(path, (old, old))
 
     def _make_queue(self) -> None:
         # What `postfix check` makes, which takes seconds.

@@ -1,9 +1,9 @@
 """Many Postfix configurations: what the rehearsal says, and what the real Postfix does.
 
-A state is a file in postfix_states/: settings, tables, DNS, and, where the peer is stopped, by what
-(`stop`) and what would end it (`cure`). The truth is measured, never written down: verdict, stage and
-code come from dialogues with the real instance, and a declared cause has to prove itself there, by
-the peer being told something else once it is taken away.
+A state is a file in postfix_states/: settings, tables, DNS, and, where the peer is stopped, by
+what (`stop`) and what would end it (`cure`). The truth is measured, never written down: verdict,
+stage and code come from dialogues with the real instance, and a declared cause has to prove itself
+there, by the peer being told something else once it is taken away.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ def truth_told(truth: Truth) -> tuple[str, str, int | None]:
 
 
 @pytest.mark.parametrize("path", STATES, ids=lambda path: path.stem)
-def test_the_rehearsal_says_what_the_real_postfix_does(
-    path: Path, lab: Lab
-) -> None:
+def test_the_rehearsal_says_what_the_real_postfix_does(path: Path, lab: Lab) -> None:
     state = load(path)
     with MailHost(lab, state) as host:
         truth = measure(host, state)

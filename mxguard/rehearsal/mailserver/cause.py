@@ -33,6 +33,7 @@ from mxguard.rehearsal.mailserver.rounds import Round, Speaker, perform
 from mxguard.rehearsal.mailserver.suspects import (
     NEUTRAL_LISTS,
     Suspect,
+    likeliest_first,
     suspects,
 )
 from mxguard.rehearsal.mailserver.tables import access_keys, ask_table
@@ -163,13 +164,11 @@ class _Search:
         self._behind = service_behind(self._configuration, front)
 
     def run(self) -> MailStop | None:
-        found = suspects(
-            self._configuration,
-            self._front,
-            self._behind,
-            only_limits=self._attempt.verdict is SmtpVerdict.THROTTLED,
-        )
-        outcomes = self._try([{}, *({item.parameter: item.neutral} for item in found)], found)
+        counted = self._attempt.verdict is SmtpVerdict.THROTTLED
+        found = suspects(self._configuration, self._front, self._behind, only_limits=counted)
+        if counted:
+            return self._one_by_one(likeliest_first(found, self._attempt.log))
+        outcomes = self._try([{}, *({item.parameter: item.neutral} for item in found)])
         wanted = _seen(outcomes[0])
         if wanted != _seen(self._attempt):
             return None
@@ -178,6 +177,17 @@ class _Search:
                 return self._refine(suspect, wanted)
         return self._only_one(found, wanted)
 
+    def _one_by_one(self, found: Sequence[Suspect]) -> MailStop | None:
+        """A flood takes seconds to try: stop at the first suspect whose absence lets it through."""
+        (first,) = self._try([{}])
+        if _seen(first) != _seen(self._attempt):
+            return None
+        for suspect in found:
+            (outcome,) = self._try([{suspect.parameter: suspect.neutral}])
+            if _seen(outcome) != _seen(first):
+                return self._refine(suspect, _seen(first))
+        return None
+
     def _only_one(self, found: Sequence[Suspect], wanted: Seen) -> MailStop | None:
         """Several lists would each stop the peer: the first that does so without the others."""
         lists = [item for item in found if item.parameter in NEUTRAL_LISTS]
@@ -185,7 +195,7 @@ class _Search:
             {other.parameter: other.neutral for other in lists if other is not item}
             for item in lists
         ]
-        outcomes = self._try(trials, lists)
+        outcomes = self._try(trials)
         for suspect, outcome in zip(lists, outcomes, strict=True):
             if _seen(outcome) == wanted:
                 return self._refine(suspect, wanted)
@@ -204,13 +214,26 @@ class _Search:
         elements = split_list(value)
         trials = [
             {suspect.parameter: _beginning(suspect.parameter, elements[:count])}
-            for count in range(len(elements) + 1)
+            for count in range(1, len(elements) + 1)
         ]
-        outcomes = self._try(trials, [suspect] * len(trials))
-        for count, outcome in enumerate(outcomes):
-            if count and _seen(outcome) == wanted:
-                return self._name_table(evolve(stop, restriction=elements[count - 1]))
+        outcomes = self._try(trials)
+        for count, outcome in enumerate(outcomes, 1):
+            if _seen(outcome) == wanted:
+                return self._name_element(evolve(stop, restriction=elements[count - 1]), wanted)
         return stop
+
+    def _name_element(self, stop: MailStop, wanted: Seen) -> MailStop:
+        classes = self._configuration.value("smtpd_restriction_classes").replace(",", " ").split()
+        if stop.restriction not in classes:
+            return self._name_table(stop)
+        inner = self._refine(
+            Suspect(self._service_of(stop), stop.restriction, "", is_list=True), wanted
+        )
+        restriction = f"{stop.restriction}: {inner.restriction}"
+        return evolve(inner, parameter=stop.parameter, restriction=restriction)
+
+    def _service_of(self, stop: MailStop) -> MasterService:
+        return self._configuration.service(stop.service) or self._front
 
     def _name_table(self, stop: MailStop) -> MailStop:
         access = access_table(stop.restriction)
@@ -236,7 +259,7 @@ class _Search:
             entry=answer.entry or f"{answer.key} {answer.result}",
         )
 
-    def _try(self, trials: Sequence[Mapping[str, str]], found: Sequence[Suspect]) -> list[Outcome]:
+    def _try(self, trials: Sequence[Mapping[str, str]]) -> list[Outcome]:
         """The outcomes with settings; those of smtpd parameters go behind a postscreen."""
         behind = self._behind
         variants = [

@@ -23,6 +23,14 @@ _IPV6_TRANSPARENT = 75  # linux/in6.h
 _IPV6_FREEBIND = 78
 
 
+_FIRST_TABLE = 1000
+
+
+def arrival_mark(link: int) -> int:
+    """The packet mark, and the number of the wire's routing table, for what arrives on a link."""
+    return _FIRST_TABLE + link
+
+
 @frozen
 class Ground:
     """The namespace where the server runs, and the one from which its peers speak."""

@@ -69,13 +69,15 @@ def needed_services(
     )
 
 
-def master_line(service: MasterService) -> str:
-    """The service's line in the instance's master.cf.
+_ARTEFACTS = " -o in_flow_delay=0 -o smtpd_junk_command_limit=10000"
+"""smtpd(8) and cleanup(8) take tokens that only a queue manager hands back (`in_flow_delay`). RSET
+is a junk command to smtpd(8), which a sender that goes on to DATA never runs up. Both would stop a
+rehearsal, and never a peer."""
 
-    smtpd(8) and cleanup(8) take tokens that only a queue manager hands back (`in_flow_delay`):
-    with none, and nothing to queue, the wait for them would be an artefact.
-    """
-    return f"{service.line} -o in_flow_delay=0" if service.program != "spawn" else service.line
+
+def without_artefacts(line: str) -> str:
+    """A line of master.cf for an instance: what would stop only a rehearsal is switched off."""
+    return line + _ARTEFACTS
 
 
 def is_harmless_delegate(service: MasterService) -> bool:
@@ -123,8 +125,7 @@ class Instance:
         trace: TracebackType | None,
     ) -> None:
         if self._guard:
-            # With process 1 of a process namespace the kernel ends all others of it, and the guard
-            # then sees it end: when waitpid returns, nothing is left.
+            # The guard sees process 1 end only when all others of its namespace are gone.
             for process in _children(self._guard) or (self._guard,):
                 os.kill(process, signal.SIGKILL)
             os.waitpid(self._guard, 0)
@@ -152,7 +153,7 @@ class Instance:
                 raise UndecidedError(f"the rehearsal's Postfix did not start: {said}")
 
     def _become_guard(self, writer: int) -> None:
-        """The child's life: build the namespaces, start master as process 1 in them, wait.
+        """The child's life: build the mount namespace, start a process namespace in it, wait.
 
         Never returns. What fails goes to `writer`, which closes when master is executed.
         """
@@ -164,8 +165,7 @@ class Instance:
             if _libc.unshare(_CLONE_NEWPID):
                 raise OSError(ctypes.get_errno(), "unshare")
             if os.fork() == 0:
-                _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                self._become_master()
+                self._become_init()
             os.close(writer)
             os.wait()
         except BaseException as error:
@@ -174,9 +174,19 @@ class Instance:
         finally:
             os._exit(0)
 
+    def _become_init(self) -> None:
+        # Process 1 is ours, not master: a process that changes its user, as master does, loses
+        # its PR_SET_PDEATHSIG, and would outlive us. With process 1 the kernel ends all others.
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        master = os.fork()
+        if master == 0:
+            self._become_master()
+        os.closerange(3, 1 << 16)
+        while os.wait()[0] != master:
+            pass
+        os._exit(0)
+
     def _become_master(self) -> None:
-        # A live mail server does not end with the terminal's Ctrl-C; ours ends with its guard.
-        os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         empty = os.open("/dev/null", os.O_RDWR)
@@ -188,7 +198,7 @@ class Instance:
             environment["TZ"] = os.environ["TZ"]
         directory = str(self._configuration.directory)
         os.chdir("/")
-        os.execve(program, [program, "-i", "-c", directory], environment)
+        os.execve(program, [program, "-c", directory], environment)
 
     def _covers(self) -> Covers:
         configuration = self._configuration

@@ -8,7 +8,7 @@ started at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
@@ -74,6 +74,6 @@ def _with_cause(held: Held, finder: CauseFinder) -> Held:
     return evolve(held, attempt=evolve(held.attempt, stopped_by=stop)) if stop else held
 
 
-def _position(peers: Sequence[MailPeer]):  # type: ignore[no-untyped-def]
+def _position(peers: Sequence[MailPeer]) -> Callable[[Held], int]:
     order = {id(peer): number for number, peer in enumerate(peers)}
     return lambda held: order[id(held.speaker.peer)]

@@ -74,7 +74,7 @@ def perform(
     )
 
     def connect(timeout: float) -> socket.socket:
-        return theatre.connect(peer.source, peer.destination, port, timeout)
+        return theatre.connect(peer, port, timeout)
 
     match step.dialogue:
         case Dialogue.TEST_CONNECTION:

@@ -8,14 +8,15 @@ out. Both spellings, before and after Postfix 3.6 (blacklist, denylist), are the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
 from mxguard.model.mailserver import MasterService, PostfixConfiguration
 
-_NO_RELAY = "permit, reject_unauth_destination"
-"""smtpd(8) refuses to run where neither of its last two lists can reject a relay attempt."""
+_NO_RELAY = "check_client_access static:OK, reject_unauth_destination"
+"""Permits all. smtpd(8) refuses to run where neither of its last two lists rejects relaying, and
+does not count what stands behind a plain `permit`."""
 
 NEUTRAL_LISTS: Mapping[str, str] = {
     "smtpd_client_restrictions": "",
@@ -25,6 +26,8 @@ NEUTRAL_LISTS: Mapping[str, str] = {
     "smtpd_recipient_restrictions": _NO_RELAY,
 }
 
+_LISTS = frozenset({*NEUTRAL_LISTS, "postscreen_access_list"})
+
 _LIMITS: Mapping[str, str] = {
     "smtpd_client_connection_count_limit": "0",
     "smtpd_client_connection_rate_limit": "0",
@@ -32,7 +35,6 @@ _LIMITS: Mapping[str, str] = {
     "smtpd_client_recipient_rate_limit": "0",
     "smtpd_client_new_tls_session_rate_limit": "0",
     "smtpd_hard_error_limit": "10000",
-    "smtpd_junk_command_limit": "10000",
     "smtpd_recipient_limit": "10000",
 }
 
@@ -84,16 +86,15 @@ _POSTSCREEN: Mapping[str, str] = {
 
 @frozen
 class Suspect:
-    """A parameter of a service, and the value at which it stops nothing."""
+    """A parameter of a service, and the value at which it stops nothing.
+
+    `is_list`: it is a list whose elements can be tried one after another.
+    """
 
     service: MasterService
     parameter: str
     neutral: str
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it is a list whose elements can be tried one after another."""
-        return self.parameter in NEUTRAL_LISTS or self.parameter == "postscreen_access_list"
+    is_list: bool = False
 
 
 def suspects(
@@ -117,11 +118,30 @@ def suspects(
     return found
 
 
+_SAID = {
+    "concurrency limit exceeded": "smtpd_client_connection_count_limit",
+    "Connection rate limit exceeded": "smtpd_client_connection_rate_limit",
+    "Message delivery request rate limit": "smtpd_client_message_rate_limit",
+    "Recipient address rate limit": "smtpd_client_recipient_rate_limit",
+    "too many errors": "smtpd_hard_error_limit",
+    ": too many connections": "postscreen_client_connection_count_limit",
+    "all screening ports busy": "postscreen_pre_queue_limit",
+    "all server ports busy": "postscreen_post_queue_limit",
+}
+
+
+def likeliest_first(found: Sequence[Suspect], log: Iterable[str]) -> list[Suspect]:
+    """The same suspects, those that the log speaks of first: which to try first, no more."""
+    lines = list(log)
+    named = {name for said, name in _SAID.items() if any(said in line for line in lines)}
+    return sorted(found, key=lambda suspect: suspect.parameter not in named)
+
+
 def _of(
     configuration: PostfixConfiguration, service: MasterService, known: Mapping[str, str]
 ) -> list[Suspect]:
     return [
-        Suspect(service, parameter, neutral)
+        Suspect(service, parameter, neutral, parameter in _LISTS)
         for parameter, neutral in known.items()
         if parameter in configuration.parameters
         and configuration.value(parameter, service) != neutral

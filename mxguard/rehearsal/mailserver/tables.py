@@ -42,11 +42,15 @@ def ask_table(table: str, keys: Sequence[str], directory: Path) -> TableAnswer |
     return None
 
 
-def access_keys(subject: str, client: str, name: str, helo: str, sender: str, recipient: str):  # type: ignore[no-untyped-def]
-    """What Postfix looks a client, HELO, sender or recipient up by, in the order of access(5)."""
+def access_keys(
+    subject: str, client: str, name: str, helo: str, sender: str, recipient: str
+) -> tuple[str, ...]:
+    """What Postfix looks a client, HELO, sender or recipient up by, in the order of access(5).
+
+    `subject` as in check_SUBJECT_access; `name` is the client's, "unknown" where it has none.
+    """
     if subject == "client":
-        named = () if name == "unknown" else tuple(_domain_keys(name))
-        return (*named, *_address_keys(client))
+        return (*_domain_keys(name), *_address_keys(client))
     if subject == "reverse_client_hostname":
         return tuple(_domain_keys(name))
     if subject == "helo":

@@ -12,18 +12,18 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mxguard.model.mailserver import PostfixConfiguration
-from mxguard.model.network import Network
-from mxguard.rehearsal.mailserver.ground import Ground, pretend
+from mxguard.model.mailserver import MailPeer, PostfixConfiguration
+from mxguard.rehearsal.mailserver.ground import Ground, arrival_mark, pretend
 from mxguard.rehearsal.mailserver.instance import (
     ANSWERING,
     Instance,
-    master_line,
     needed_services,
+    without_artefacts,
 )
 from mxguard.rehearsal.mailserver.relay import NameRelay, relayed_resolv_conf, resolver_addresses
 from mxguard.rehearsal.mailserver.services import Services, find_endpoints
 
+_SO_MARK = 36
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
@@ -62,7 +62,7 @@ class Theatre:
         """
         extra = list(variants)
         lines = [
-            master_line(service)
+            service.line if service.program == "spawn" else without_artefacts(service.line)
             for service in needed_services(self.configuration, with_services=self._with_services)
             if not (extra and service.program in ANSWERING)
         ]
@@ -78,16 +78,16 @@ class Theatre:
             ) as instance:
                 yield instance, services
 
-    def connect(
-        self, source: Network, destination: Network, port: int, timeout: float
-    ) -> socket.socket:
+    def connect(self, peer: MailPeer, port: int, timeout: float) -> socket.socket:
         """A connection from a peer's address. Raises OSError."""
-        family = socket.AF_INET6 if source.family == 6 else socket.AF_INET
+        family = socket.AF_INET6 if peer.source.family == 6 else socket.AF_INET
         client = self.ground.peers.socket(family, socket.SOCK_STREAM)
         try:
             client.settimeout(timeout)
-            pretend(client, source.address)
-            client.connect((destination.address, port))
+            if peer.link is not None:
+                client.setsockopt(socket.SOL_SOCKET, _SO_MARK, arrival_mark(peer.link))
+            pretend(client, peer.source.address)
+            client.connect((peer.destination.address, port))
         except BaseException:
             client.close()
             raise

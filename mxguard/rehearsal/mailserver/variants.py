@@ -6,12 +6,14 @@ Where the service is postscreen, the smtpd behind it is varied with it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 
 from attrs import Factory, field, frozen
 
 from mxguard.model.mailserver import MasterService, PostfixConfiguration
 from mxguard.model.network import Network
+from mxguard.rehearsal.mailserver.instance import without_artefacts
 
 FIRST_PORT = 20001
 _FIELDS = 8
@@ -57,8 +59,6 @@ def service_behind(
 
 def port_number(name: str) -> int:
     """The port of a service name of master.cf; 0 for one that is unknown."""
-    import socket
-
     if name.isdigit():
         return int(name)
     try:
@@ -88,4 +88,4 @@ def master_lines(
 def _line(service: MasterService, name: str, settings: Mapping[str, str]) -> str:
     fields = service.line.split(maxsplit=_FIELDS - 1)
     options = "".join(f" -o {{ {key} = {value} }}" for key, value in settings.items())
-    return " ".join([name, *fields[1:]]).replace("\n", "\n  ") + options + " -o in_flow_delay=0"
+    return without_artefacts(" ".join([name, *fields[1:]]).replace("\n", "\n  ") + options)
