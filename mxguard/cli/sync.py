@@ -14,10 +14,10 @@ from mxguard.jobs.resolve import known_peers, resolution_findings
 from mxguard.jobs.sync import Options, SyncResult, diff_lines, sync
 from mxguard.jobs.undo import unwire, withdraw
 from mxguard.model.errors import UsageError
-from mxguard.model.finding import Severity
+from mxguard.model.finding import Finding, Severity
 from mxguard.report.audit_text import reach_text
 from mxguard.report.sync_json import sync_document
-from mxguard.report.text import changes_text, findings_text, plan_text, wiring_text
+from mxguard.report.text import changes_text, plan_text
 
 _COLOURS = {"added": "green", "removed": "red", "hunk": "cyan", "file": "bright_white"}
 
@@ -111,16 +111,17 @@ def _print(
         session.out(line)
     if not done.is_changed:
         session.say(f"nothing to do: {len(done.refresh.allowlist.entries)} networks in force")
-    if done.audit is None:
-        found = resolution_findings(loaded.configuration, done.refresh.allowlist)
-        warn_of(session, loaded.notices, found)
-        for line in wiring_text(done.wiring):
-            session.say(line)
-    else:
-        warn_of(session, loaded.notices, ())
+    if done.audit is not None:
         tell = session.say if is_well and not done.is_changed else session.out
-        for line in reach_text(done.audit) + findings_text(done.audit.findings):
+        for line in reach_text(done.audit):
             tell(line)
+    warn_of(session, loaded.notices, _findings(loaded, done))
+
+
+def _findings(loaded: Loaded, done: SyncResult) -> tuple[Finding, ...]:
+    if done.audit is not None:
+        return done.audit.findings
+    return resolution_findings(loaded.configuration, done.refresh.allowlist)
 
 
 def _warn(session: Session, done: SyncResult) -> None:
@@ -134,16 +135,11 @@ def _print_json(
     session: Session, loaded: Loaded, done: SyncResult, *, dry_run: bool, with_diff: bool
 ) -> None:
     _warn(session, done)
-    findings = (
-        resolution_findings(loaded.configuration, done.refresh.allowlist)
-        if done.audit is None
-        else done.audit.findings
-    )
     session.document(
         sync_document(
             done.refresh.changes,
             done.plan,
-            findings,
+            _findings(loaded, done),
             done.audit,
             guards=done.guarded,
             wired=done.wired,

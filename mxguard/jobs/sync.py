@@ -33,7 +33,6 @@ from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Severity
 from mxguard.model.plan import FileChange, Plan
 from mxguard.model.target import Wiring
-from mxguard.rehearsal.rehearse import Rehearsal
 from mxguard.targets.registry import all_targets
 
 
@@ -122,14 +121,14 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
             rewired=rewired,
             wiring=read_wiring(configuration),
             recovered=recovered,
-            audit=_audit(loaded, proof.as_it_is) if options.audited and not options.dry_run else None,
+            audit=_audit(loaded, proof) if options.audited and not options.dry_run else None,
         )
 
 
-def _audit(loaded: Loaded, at_hand: Rehearsal | None) -> Audit:
+def _audit(loaded: Loaded, proof: Proof) -> Audit:
     """The host as it is now; where it cannot be audited, an audit that says so."""
     try:
-        return audit(loaded, AuditOptions(rehearsal=at_hand))
+        return audit(loaded, AuditOptions(rehearsal=proof.as_it_is))
     except UndecidedError as error:
         return Audit((), (), (), (str(error),))
 
