@@ -4,8 +4,8 @@ Whole processes are timed, one after the other in turns, against one name server
 the median of each, their ratio beside what is allowed, and how many questions the server saw. Ends
 with 1 where a ratio is exceeded, a question was asked twice, or the lists differ. checkdmarc is run
 once beside them where it is on the PATH; its purpose is to check records, and its result leaves out
-the addresses of MX hosts, so its list differs. smtpctl and spf-tools are not run: they ask nothing
-but port 53 of the name servers in /etc/resolv.conf.
+the addresses of MX hosts. smtpctl and spf-tools are not run: they ask nothing but port 53 of the
+name servers in /etc/resolv.conf.
 """
 
 from __future__ import annotations
