@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from mxguard.host import links, listeners, programs, routing, xtables
+from mxguard.host import links, listeners, programs, recent, routing, xtables
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Link, NftRuleset, Snapshot
 from mxguard.system import ipset, ruleset, sysctls
@@ -70,6 +70,7 @@ def take_snapshot() -> Snapshot:
         xtables={family: text for family, text in saved.items() if text},
         ipsets=ipsets or "",
         ipset_numbers=numbers or {},
+        recent=reading.part("recent lists", recent.read_recent) or {},
         listeners=found or (),
         unread=tuple(reading.unread + _programs(found_links)),
     )

@@ -91,7 +91,9 @@ def _plain(value: Any) -> Any:
         return {
             field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))
         }
-    return dict(value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return {key: _plain(member) for key, member in value.items()}
+    return value
 
 
 def _value(kind: Any, plain: Any) -> Any:

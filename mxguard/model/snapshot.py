@@ -112,7 +112,8 @@ class Snapshot:
     `sysctls` maps "net/ipv4/conf/eth0/rp_filter" to its text. `xtables` maps "iptables-nft",
     "ip6tables-nft", "iptables-legacy", "ip6tables-legacy" to what the -save program printed.
     `ipsets` is what `ipset save` printed, `ipset_numbers` how the kernel numbers them: rules refer
-    to the number. `unread` says what could not be read and why: verdicts that rest on it are
+    to the number. `recent` is what the iptables match of that name remembers: by list and address,
+    the age in seconds of each packet. `unread` says what could not be read and why: verdicts that rest on it are
     undecided.
     """
 
@@ -131,3 +132,4 @@ class Snapshot:
     listeners: tuple[Listener, ...]
     unread: tuple[str, ...]
     ipset_numbers: Mapping[str, int] = field(factory=dict)
+    recent: Mapping[str, Mapping[str, tuple[float, ...]]] = field(factory=dict)

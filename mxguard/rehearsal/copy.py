@@ -23,7 +23,7 @@ from types import TracebackType
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import Network
 from mxguard.model.snapshot import NftRuleset, Snapshot
-from mxguard.rehearsal import compare, links, listing, routing, ruleset, xtables
+from mxguard.rehearsal import compare, links, listing, recent, routing, ruleset, xtables
 from mxguard.system import namespaces, netlink, sysctls
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import (
@@ -109,17 +109,16 @@ class Copy:
         self._route.submit(requests)
 
     def reload(self, wanted: NftRuleset | None = None) -> None:
-        """Load a ruleset in place of what is there, in one transaction; by default the host's.
+        """Load a ruleset in place of what is there; by default the host's.
 
-        Counters, quotas, limits and the elements of dynamic sets start again from the snapshot, and
-        connections that were tracked are forgotten. Raises UndecidedError where the kernel refuses.
+        Counters, quotas, limits, what `recent` remembers and the elements of dynamic sets start
+        again from the snapshot, and connections that were tracked are forgotten. Raises
+        UndecidedError where the kernel refuses.
         """
         self._loaded = wanted or self.snapshot.nftables
-        try:
-            ruleset.load(self._loaded, self._netfilter, flush=True)
-        except NetlinkError as error:
-            raise UndecidedError(f"the ruleset cannot be copied: {error}") from error
+        self._load(flush=True)
         xtables.reset(self.snapshot, self.host)
+        recent.remember(self.snapshot, self.host)
         self._forget_connections()
 
     def live_handles(self) -> dict[tuple[int, str, str, int], int]:
@@ -163,8 +162,12 @@ class Copy:
         routing.set_routes(snapshot.routes, route)
         routing.set_rules(snapshot.rules, route)
         xtables.load(snapshot, self.host)
+        self._load(flush=False)
+        self.notes = (*self.notes, *recent.remember(snapshot, self.host))
+
+    def _load(self, *, flush: bool) -> None:
         try:
-            ruleset.load(snapshot.nftables, self._netfilter)
+            ruleset.load(self._loaded, self._netfilter, flush=flush)
         except NetlinkError as error:
             raise UndecidedError(f"the ruleset cannot be copied: {error}") from error
 

@@ -48,12 +48,13 @@ def load(ruleset: NftRuleset, socket: NetlinkSocket, *, flush: bool = False) -> 
     """Make the ruleset in the socket's namespace; with `flush`, in place of all that is there.
 
     It is one transaction, or several where the process may not send that much at once: root in a
-    user namespace only is held to net.core.wmem_max. Raises NetlinkError with the kernel's refusal.
+    user namespace only is held to net.core.wmem_max. Flushing is one of its own, for an xt match
+    that is never gone keeps what it remembers. Raises NetlinkError with the kernel's refusal.
     """
     groups = list(units(ruleset))
     if flush:
         delete_all = nftables.message(Type.DELTABLE, nftables.NFPROTO_UNSPEC, b"")
-        groups.insert(0, [delete_all])
+        socket.batch([delete_all])
     try:
         socket.batch(request for unit in groups for request in unit)
     except NetlinkError as error:

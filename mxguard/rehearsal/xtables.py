@@ -5,7 +5,7 @@ iptables-nft tables are nftables objects and come with the ruleset.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mxguard.model.snapshot import Snapshot
 from mxguard.system import ipset
@@ -26,11 +26,21 @@ def load(snapshot: Snapshot, host: Namespace) -> None:
 
 
 def reset(snapshot: Snapshot, host: Namespace) -> None:
-    """Bring sets, tables and their counters back to what the snapshot says."""
+    """Bring sets, tables and their counters back to what the snapshot says.
+
+    Tables are emptied first: a match that is never gone keeps what it remembers.
+    """
     if snapshot.ipsets:
         host.command(["ipset", "flush"])
         host.command(["ipset", "-exist", "restore"], stdin=snapshot.ipsets.encode())
+    _restore(snapshot, host, emptied)
     _restore(snapshot, host)
+
+
+def emptied(saved: str) -> str:
+    """A -save text's tables without rules and chains of their own."""
+    lines = saved.splitlines()
+    return "".join(f"{line}\nCOMMIT\n" for line in lines if line.startswith("*"))
 
 
 def ipset_script(saved: str, numbers: Mapping[str, int]) -> str:
@@ -70,11 +80,13 @@ def differences(snapshot: Snapshot, host: Namespace) -> list[str]:
     return found
 
 
-def _restore(snapshot: Snapshot, host: Namespace) -> None:
+def _restore(
+    snapshot: Snapshot, host: Namespace, change: Callable[[str], str] = lambda saved: saved
+) -> None:
     for family in _LEGACY:
         if family in snapshot.xtables:
             command = [*_LOCK, f"{family}-restore", "-c", "-w"]
-            host.command(command, stdin=snapshot.xtables[family].encode())
+            host.command(command, stdin=change(snapshot.xtables[family]).encode())
 
 
 def _compare(name: str, live: list[str], copied: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import NftRuleset, Snapshot
 from mxguard.rehearsal.copy import build_copy
 from mxguard.system import nftables
+from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, NLM_F_CREATE, NetlinkSocket, text, u32
 
 RULES = """
@@ -244,6 +245,42 @@ def test_a_reload_restores_ipsets_and_legacy_counters() -> None:
         assert copy.differences() != ()
         copy.reload()
         assert copy.differences() == ()
+
+
+RECENT = """
+I=iptables-nft
+$I -A OUTPUT -p udp --dport 9 -m recent --set --name SMTP --rdest
+$I -A OUTPUT -p udp --dport 10 -m recent --rcheck --seconds 100 --hitcount 3 --rdest \\
+    --name SMTP -j DROP
+"""
+
+
+@pytest.mark.parametrize("program", ["iptables-nft", "iptables-legacy"])
+def test_what_recent_remembers_is_remembered_by_each_fresh_copy(program: str) -> None:
+    script = RECENT.replace("iptables-nft", program)
+    with host_of(script) as (host, before):
+        assert before.recent == {}
+        for _ in range(3):
+            host.run(_talk_to_itself)
+        snapshot = host.run(take_snapshot)
+        assert len(snapshot.recent["SMTP"]["127.0.0.1"]) == 3
+        assert max(snapshot.recent["SMTP"]["127.0.0.1"]) < 5
+        with build_copy(snapshot) as copy:
+            for _ in range(2):
+                assert copy.differences() == ()
+                assert _remembered(copy.host) == {"127.0.0.1": 3}
+                copy.host.run(_talk_to_itself)
+                assert _remembered(copy.host) == {"127.0.0.1": 4}
+                copy.reload()
+        old = {"SMTP": {"127.0.0.1": (1.0, 500.0), "192.0.2.7": (200.0,)}}
+        with build_copy(evolve(snapshot, recent=old)) as copy:
+            assert _remembered(copy.host) == {"127.0.0.1": 1}
+
+
+def _remembered(host: Namespace) -> dict[str, int]:
+    """Packets by address, as the kernel lists them."""
+    lines = shell(host, "cat /proc/self/net/xt_recent/SMTP").splitlines()
+    return {line.split()[0].removeprefix("src="): line.count(",") + 1 for line in lines}
 
 
 def test_another_ruleset_can_be_loaded_in_place_of_the_hosts() -> None:

@@ -45,6 +45,7 @@ SNAPSHOT = Snapshot(
     listeners=(Listener(4, None, 25), Listener(6, ADDRESS, 587, 2)),
     unread=("ipsets: no",),
     ipset_numbers={"bad": 3},
+    recent={"SMTP": {"203.0.113.7": (0.5, 12.25)}},
 )
 
 
