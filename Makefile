@@ -6,7 +6,7 @@ XDIST  ?= 2
 
 # What mxguard works with on a mail host, and what its tests and the demo stand up beside it.
 RUNTIME_PACKAGES := python3 python3-venv nftables iproute2 iptables ipset postfix
-TEST_PACKAGES    := nsd unbound fail2ban bind9-dnsutils tcpdump
+TEST_PACKAGES    := nsd unbound ldnsutils fail2ban bind9-dnsutils tcpdump
 
 .PHONY: help
 help:
