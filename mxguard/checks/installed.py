@@ -9,7 +9,7 @@ from attrs import frozen
 
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.finding import Finding
-from mxguard.model.plan import FileChange, Plan
+from mxguard.model.plan import FileChange, Plan, TargetPlan
 from mxguard.model.target import Wiring
 
 STALE_AFTER = timedelta(days=3)
@@ -64,7 +64,7 @@ def _of_plan(plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 id="MXG602",
                 subject=", ".join(str(change.path) for change in target.changes),
-                evidence=f"{target.target}: " + ", ".join(map(_differs, target.changes)),
+                evidence=f"{target.target}: {_differences(target)}",
                 remedy=(_SYNC,),
             )
         elif target.activate:
@@ -74,6 +74,13 @@ def _of_plan(plan: Plan) -> Iterator[Finding]:
                 evidence=f"{target.target} does not use the files that are installed for it",
                 remedy=(_SYNC,),
             )
+
+
+def _differences(target: TargetPlan) -> str:
+    missing = [change for change in target.changes if change.before is None]
+    if len(missing) == len(target.files) == len(target.changes):
+        return f"nothing is installed yet in {missing[0].path.parent}"
+    return ", ".join(map(_differs, target.changes))
 
 
 def _differs(change: FileChange) -> str:

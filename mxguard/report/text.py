@@ -78,7 +78,8 @@ def findings_text(findings: Sequence[Finding]) -> list[str]:
         accepted = ", accepted" if finding.accepted else ""
         where = f"{finding.peer}: " if finding.peer else ""
         lines.append(f"{finding.severity}{accepted} {finding.id}: {where}{finding.evidence}")
-        lines.extend(f"    {line}" for line in finding.remedy)
+        if not finding.accepted:
+            lines.extend(f"    {line}" for line in finding.remedy)
     return lines
 
 
