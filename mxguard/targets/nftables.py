@@ -29,6 +29,9 @@ from mxguard.targets.nftables_ruleset import Ruleset
 BOOT_FILES = (Path("/etc/nftables.conf"), Path("/etc/sysconfig/nftables.conf"))
 """What nftables.service loads: on Debian and its derivatives, on Fedora and its derivatives."""
 
+_WITHOUT_THE_TABLE = b"add table inet mxguard; delete table inet mxguard; "
+"""Before a file's first line, a comment, so that nft's line numbers stay those of the file."""
+
 _INCLUDE = re.compile(r'^\s*include\s+"([^"]+)"', re.MULTILINE)
 _FLUSH = re.compile(r"^\s*flush\s+ruleset\b", re.MULTILINE)
 
@@ -66,9 +69,17 @@ class NftablesTarget:
         )
 
     def verify(self, staged: Mapping[Path, Path]) -> None:
-        """`nft --check`, which compiles the file and has the kernel try it. Raises ProgramError."""
+        """`nft --check`, which compiles the file and has the kernel try it. Raises ProgramError.
+
+        Tried as on a host without the table: what an earlier version left there, and `activate`
+        replaces, says nothing about the file.
+        """
         for candidate in staged.values():
-            commands.run(("nft", "-c", "-f", str(candidate)))
+            try:
+                content = candidate.read_bytes()
+            except OSError as error:
+                raise UndecidedError(f"{candidate} cannot be read: {error.strerror}") from error
+            commands.run(("nft", "-c", "-f", "-"), stdin=_WITHOUT_THE_TABLE + content)
 
     def in_force(self, files: tuple[RenderedFile, ...]) -> bool:
         """Whether the kernel holds exactly what the file says. Raises NetlinkError."""
@@ -123,11 +134,16 @@ def _live_and_wanted(
 
     reader = threading.Thread(target=read)
     reader.start()
-    wanted = nftables_ruleset.parse(file.content.decode())
+    wanted = nftables_ruleset.parse(_text(file))
     reader.join()
     if isinstance(outcome[0], MxguardError):
         raise outcome[0]
     return outcome[0], wanted
+
+
+def _text(file: RenderedFile) -> str:
+    # A file that somebody edited may hold anything; it is then not taken for one of ours.
+    return file.content.decode(errors="replace")
 
 
 def _is_included(text: str, path: Path) -> bool:

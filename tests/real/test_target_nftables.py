@@ -337,6 +337,24 @@ def test_verify_passes_what_is_rendered_and_says_what_nft_says_of_a_bad_candidat
     assert "192.0.2.256" in host.call(refused)
 
 
+def test_a_check_beside_leftovers_passes_and_touches_no_packet(
+    lab: Lab, target: NftablesTarget, tmp_path: Path
+) -> None:
+    mail, outside = traffic.network(lab)
+    peers = allowlist(entries("peer", (25,), f"{traffic.PEER}/32"))
+    (file,) = target.render(peers)
+    staged = tmp_path / "staged"
+    staged.write_bytes(file.content)
+    mail.run("nft", "-f", "-", stdin=EARLIER.replace("priority -310", "priority -250"))
+    mail.call(lambda: target.verify({file.path: staged}))
+    mail.run("nft", "flush", "ruleset")
+    install(mail, target, peers)
+    with traffic.stream(mail, outside, target.section.mark) as counts:
+        for _ in range(10):
+            mail.call(lambda: target.verify({file.path: staged}))
+    assert counts[0].is_clean, counts
+
+
 def test_nothing_loads_connection_tracking(lab: Lab, target: NftablesTarget) -> None:
     host = lab.host("mail")
     install(host, target, PEERS)
