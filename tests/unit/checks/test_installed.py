@@ -62,7 +62,11 @@ def test_wiring_that_is_missing_is_reported_with_its_command() -> None:
 @pytest.mark.triggers("MXG602")
 @pytest.mark.parametrize(
     ("before", "after", "word"),
-    [(None, b"new", "nothing is installed yet"), (b"old", b"new", "not what"), (b"old", None, "no target")],
+    [
+        (None, b"new", "nothing is installed yet"),
+        (b"old", b"new", "not what"),
+        (b"old", None, "no target"),
+    ],
 )
 def test_a_file_that_differs_from_the_lock_is_reported(
     before: bytes | None, after: bytes | None, word: str
