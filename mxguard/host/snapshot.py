@@ -16,9 +16,17 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from mxguard.host import links, listeners, programs, recent, routing, xtables
+from mxguard.host import ipsec, links, listeners, programs, recent, routing, xtables
 from mxguard.model.errors import UndecidedError
-from mxguard.model.snapshot import Link, NftRuleset, Snapshot
+from mxguard.model.snapshot import (
+    InterfaceAddress,
+    Link,
+    Neighbour,
+    NftRuleset,
+    PolicyRule,
+    Route,
+    Snapshot,
+)
 from mxguard.system import ipset, ruleset, sysctls
 from mxguard.system.netlink import (
     NETLINK_NETFILTER,
@@ -36,12 +44,7 @@ _TRIES = 20
 def take_snapshot() -> Snapshot:
     """The host as it is now. Raises UndecidedError where not even its links can be read."""
     reading = _Reading()
-    with NetlinkSocket(NETLINK_ROUTE) as route:
-        found_links = _read_links(reading, route)
-        addresses = reading.part("addresses", lambda: routing.read_addresses(route))
-        neighbours = reading.part("neighbours", lambda: routing.read_neighbours(route))
-        routes = reading.part("routes", lambda: routing.read_routes(route))
-        rules = reading.part("policy rules", lambda: routing.read_rules(route))
+    network = _settled(lambda: _read_network(reading))
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
         firewall = reading.part("nftables", lambda: ruleset.read_ruleset(netfilter))
         firewall = firewall or NftRuleset(0, ())
@@ -53,27 +56,69 @@ def take_snapshot() -> Snapshot:
     }
     with NetlinkSocket(NETLINK_SOCK_DIAG) as diag:
         found = reading.part("listening sockets", lambda: listeners.read_listeners(diag))
-    names = [link.name for link in found_links]
+    names = [link.name for link in network.links]
     values = reading.part("sysctls", lambda: sysctls.read_sysctls(names))
+    remembered = reading.part("recent lists", recent.read_recent)
+    policies = reading.part("IPsec policies", _read_ipsec)
     system = os.uname()
     return Snapshot(
         host=system.nodename,
         kernel=system.release,
         taken=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        links=found_links,
-        addresses=addresses or (),
-        neighbours=neighbours or (),
-        routes=routes or (),
-        rules=rules or (),
+        links=network.links,
+        addresses=network.addresses,
+        neighbours=network.neighbours,
+        routes=network.routes,
+        rules=network.rules,
         sysctls=values or {},
         nftables=firewall,
         xtables={family: text for family, text in saved.items() if text},
         ipsets=ipsets or "",
         ipset_numbers=numbers or {},
-        recent=reading.part("recent lists", recent.read_recent) or {},
+        recent=remembered or {},
         listeners=found or (),
-        unread=tuple(reading.unread + _programs(found_links)),
+        unread=(*reading.unread, *_programs(network.links), *(policies or ())),
     )
+
+
+@define
+class _Network:
+    """What rtnetlink tells, of one moment."""
+
+    links: tuple[Link, ...]
+    addresses: tuple[InterfaceAddress, ...]
+    neighbours: tuple[Neighbour, ...]
+    routes: tuple[Route, ...]
+    rules: tuple[PolicyRule, ...]
+
+
+def _read_network(reading: _Reading) -> _Network:
+    """Raises InterruptedDumpError where a link came or went meanwhile."""
+    reading.unread.clear()
+    with NetlinkSocket(NETLINK_ROUTE) as route:
+        found = _Network(
+            links=_read_links(reading, route),
+            addresses=reading.part("addresses", lambda: routing.read_addresses(route)) or (),
+            neighbours=reading.part("neighbours", lambda: routing.read_neighbours(route)) or (),
+            routes=reading.part("routes", lambda: routing.read_routes(route)) or (),
+            rules=reading.part("policy rules", lambda: routing.read_rules(route)) or (),
+        )
+        if [_identity(link) for link in links.read_links(route)] != [
+            _identity(link) for link in found.links
+        ]:
+            raise InterruptedDumpError("links came or went while the host was read")
+    return found
+
+
+def _identity(link: Link) -> tuple[int, str, bool, int | None]:
+    return link.index, link.name, link.is_up, link.master
+
+
+def _read_ipsec() -> list[str]:
+    if not ipsec.is_in_use():
+        return []
+    with NetlinkSocket(ipsec.NETLINK_XFRM) as socket:
+        return ipsec.read_policies(socket)
 
 
 def _read_links(reading: _Reading, route: NetlinkSocket) -> tuple[Link, ...]:

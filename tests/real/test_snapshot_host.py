@@ -128,6 +128,45 @@ def test_programs_that_a_copy_cannot_run_are_named() -> None:
         assert "eth0: tcx ingress program is attached" in told
 
 
+def test_ipsec_policies_that_may_stop_a_packet_are_named() -> None:
+    script = """
+    ip xfrm policy add src 203.0.113.0/24 dst 192.0.2.10/32 dir in \\
+        tmpl src 203.0.113.1 dst 192.0.2.10 proto esp mode tunnel
+    ip xfrm policy add src 2001:db8::/32 dst ::/0 dir out action block
+    ip xfrm policy add src 198.51.100.0/24 dst 192.0.2.10/32 dir in action allow
+    """
+    with host_of(ETH0 + script) as (_host, snapshot):
+        assert set(snapshot.unread) == {
+            "IPsec policy in from 203.0.113.0/24 to 192.0.2.10/32 is not copied",
+            "IPsec policy out from 2001:db8::/32 to ::/0 is not copied",
+        }
+
+
+def test_links_that_come_and_go_during_the_reading_are_read_again() -> None:
+    with host_of(ETH0) as (host, _early):
+        stop = threading.Event()
+        writer = threading.Thread(target=_plug, args=(host, stop))
+        writer.start()
+        try:
+            seen = [host.run(take_snapshot) for _ in range(20)]
+        finally:
+            stop.set()
+            writer.join()
+        for snapshot in seen:
+            known = {link.index for link in snapshot.links}
+            assert {one.link for one in snapshot.addresses} <= known
+        assert len({len(snapshot.links) for snapshot in seen}) > 1
+
+
+def _plug(host: Namespace, stop: threading.Event) -> None:
+    """A link with an address comes and goes, again and again."""
+    while not stop.is_set():
+        shell(host, "ip link add x type ifb; ip addr add 10.9.9.9/24 dev x; ip link set x up")
+        time.sleep(0.01)
+        shell(host, "ip link del x")
+        time.sleep(0.01)
+
+
 def test_a_ruleset_that_changes_during_the_reading_is_read_again() -> None:
     rules = """
     table inet t {
@@ -312,7 +351,8 @@ def test_two_copies_at_once_do_not_meet() -> None:
         for thread in threads:
             thread.join()
         assert results == [()] * 6
-        assert host.run(take_snapshot).links == snapshot.links
+        again = host.run(take_snapshot)
+        assert [one.name for one in again.links] == [one.name for one in snapshot.links]
 
 
 def test_what_a_namespace_raises_is_raised_to_the_caller() -> None:
