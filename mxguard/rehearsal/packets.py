@@ -125,8 +125,8 @@ def checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    # A sum modulo 65535 is the end-around carry in one step; 0 and 0xffff are the same zero.
-    return 0xFFFF - total % 0xFFFF if total else 0xFFFF
+    # A remainder by 65535 carries around in one step; only of nothing is the sum zero.
+    return 0xFFFF - ((total % 0xFFFF or 0xFFFF) if total else 0)
 
 
 def packed(family: int, address: int) -> bytes:

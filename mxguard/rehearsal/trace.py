@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 from collections.abc import Iterable, Mapping
@@ -76,6 +77,10 @@ _ULOG_PACKET, _ULOG_CONFIG = _ULOG << 8, _ULOG << 8 | 1
 _CFG_CMD, _CFG_MODE, _CFG_QTHRESH = 1, 2, 5
 _CMD_BIND, _CMD_PF_BIND = 1, 3
 _COPY_PACKET = 2
+_LEGACY_RECORD = re.compile(
+    r"TRACE: (?P<table>\w+):(?P<chain>.+):(?P<kind>rule|return|policy):(?P<number>\d+)\s*$"
+)
+"""The prefix that trace_packet() in ip_tables.c gives."""
 _LOG_HEADER, _LOG_PAYLOAD, _LOG_PREFIX = 1, 9, 10
 
 
@@ -278,21 +283,19 @@ def decode_log(message: Message) -> Step | None:
     if message.type != _ULOG_PACKET:
         return None
     found = netlink.attribute_map(message.payload, NFGENMSG_SIZE)
-    prefix = nftables.string(found.get(_LOG_PREFIX, b"")).split(":")
-    if len(prefix) != 5 and (len(prefix) != 4 or prefix[0] != "TRACE"):
+    record = _LEGACY_RECORD.match(nftables.string(found.get(_LOG_PREFIX, b"")))
+    if record is None:
         return None
-    _, table, chain, kind = (part.strip() for part in prefix[:4])
-    number = prefix[4].strip() if len(prefix) == 5 else ""
     payload, header = found.get(_LOG_PAYLOAD, b""), found.get(_LOG_HEADER, b"\0\0\xff")
     start = (payload[0] & 0x0F) * 4 if payload and payload[0] >> 4 == 4 else 40
     hook = header[2]
     return Step(
         family="ip" if payload and payload[0] >> 4 == 4 else "ip6",
-        table=table,
-        chain=chain,
-        kind=StepKind(kind),
+        table=record["table"],
+        chain=record["chain"],
+        kind=StepKind(record["kind"]),
         verdict="",
-        number=int(number) if number.isdigit() else None,
+        number=int(record["number"]),
         hook=HOOKS[hook] if hook < len(HOOKS) else None,
         segment=parse_headers(payload, payload[start:]),
     )
