@@ -26,8 +26,8 @@ from mxguard.targets import (
 )
 from mxguard.targets.postfix_tables import TABLES, AccessTable
 
-_TAKES_EFFECT_WITHIN = 10.0
-"""Seconds that master may need to act on a reload."""
+_TAKES_EFFECT_WITHIN = 30.0
+"""Seconds that master may need to act on a reload, on a host that is busy."""
 
 
 @frozen
@@ -93,16 +93,18 @@ class PostfixTarget:
     def activate(
         self, files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()
     ) -> None:
-        """Reload Postfix where it runs, and wait until it has let go of older tables."""
-        if self._master() is None:
+        """Reload Postfix where it runs, and wait until it has let go of what it read before."""
+        master = self._master()
+        if master is None:
             return
+        asked = time.time()
         commands.run(("postfix", "-c", str(self.section.config), "reload"))
         deadline = time.monotonic() + _TAKES_EFFECT_WITHIN
-        while self._is_behind(files):
+        while postfix_processes.needs_reload(master, asked):
             if time.monotonic() >= deadline:
                 raise UndecidedError(
-                    f"Postfix still uses older tables {_TAKES_EFFECT_WITHIN:g} seconds after "
-                    f"`postfix -c {self.section.config} reload`"
+                    f"`postfix -c {self.section.config} reload` was asked for, but after "
+                    f"{_TAKES_EFFECT_WITHIN:g} seconds Postfix still uses what it read before"
                 )
             time.sleep(0.05)
 
