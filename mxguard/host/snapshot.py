@@ -50,14 +50,16 @@ def take_snapshot() -> Snapshot:
         firewall = firewall or NftRuleset(0, ())
         numbers = reading.part("ipsets", lambda: ipset.set_numbers(netfilter))
     ipsets = reading.part("ipsets", xtables.read_ipsets) if numbers else ""
+    tables = reading.part("iptables", lambda: xtables.tables(firewall)) or {}
     saved = {
-        family: reading.part(f"{family} tables", partial(xtables.read_tables, family)) or ""
-        for family in reading.part("iptables", partial(xtables.families, firewall)) or ()
+        family: reading.part(f"{family} tables", partial(xtables.read_tables, family, names)) or ""
+        for family, names in tables.items()
     }
     with NetlinkSocket(NETLINK_SOCK_DIAG) as diag:
         found = reading.part("listening sockets", lambda: listeners.read_listeners(diag))
-    names = [link.name for link in network.links]
-    values = reading.part("sysctls", lambda: sysctls.read_sysctls(names))
+    values = reading.part(
+        "sysctls", lambda: sysctls.read_sysctls([link.name for link in network.links])
+    )
     remembered = reading.part("recent lists", recent.read_recent)
     policies = reading.part("IPsec policies", _read_ipsec)
     system = os.uname()

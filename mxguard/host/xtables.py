@@ -17,25 +17,32 @@ from mxguard.model.snapshot import NftRuleset
 from mxguard.system import commands, netlink, nftables
 from mxguard.system.nftables import NFGENMSG_SIZE, Type
 
-_BUILTIN_TABLES = {"filter", "nat", "mangle", "raw", "security"}
+_BUILTIN = {
+    "filter": {"INPUT", "FORWARD", "OUTPUT"},
+    "nat": {"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"},
+    "mangle": {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"},
+    "raw": {"PREROUTING", "OUTPUT"},
+    "security": {"INPUT", "FORWARD", "OUTPUT"},
+}
+"""iptables' tables and their base chains."""
 _FAMILIES = {nftables.NFPROTO_IPV4: "iptables-nft", nftables.NFPROTO_IPV6: "ip6tables-nft"}
 _LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
 
 
-def families(ruleset: NftRuleset) -> list[str]:
-    """The keys of Snapshot.xtables: the program families that have tables on this host.
+def tables(ruleset: NftRuleset) -> dict[str, list[str]]:
+    """By program family, a key of Snapshot.xtables, its tables on this host.
 
     Raises UndecidedError where the kernel does not let us see which legacy tables there are.
     """
-    return [*_nft_families(ruleset), *_legacy_families()]
+    return {**_nft_tables(ruleset), **_legacy_tables()}
 
 
-def read_tables(family: str) -> str:
-    """What the family's -save program prints, with counters so that they can be restored.
+def read_tables(family: str, names: Iterable[str]) -> str:
+    """What the family's -save program prints of these tables, with counters to be restored.
 
     Raises ProgramError.
     """
-    return commands.run([f"{family}-save", "-c"])
+    return "".join(commands.run([f"{family}-save", "-c", "-t", name]) for name in names)
 
 
 def read_ipsets() -> str:
@@ -43,25 +50,44 @@ def read_ipsets() -> str:
     return commands.run(["ipset", "save"])
 
 
-def _nft_families(ruleset: NftRuleset) -> Iterable[str]:
-    found: set[int] = set()
+def _nft_tables(ruleset: NftRuleset) -> dict[str, list[str]]:
+    """iptables-nft's tables. Others may bear the same names, and its -save prints them wrongly."""
+    found: dict[tuple[int, str], bool] = {}
     for message in ruleset.messages:
         (one,) = netlink.unframe(message)
-        if one.type != nftables.message_type(Type.NEWTABLE):
-            break
+        kind, family = one.type & 0xFF, one.payload[0]
+        if kind not in (Type.NEWTABLE, Type.NEWCHAIN, Type.NEWSET) or family not in _FAMILIES:
+            continue
         fields = netlink.attribute_map(one.payload, NFGENMSG_SIZE)
-        if nftables.string(fields[nftables.Table.NAME]) in _BUILTIN_TABLES:
-            found.add(one.payload[0])
-    return [name for family, name in _FAMILIES.items() if family in found]
+        # NFTA_TABLE_NAME, NFTA_CHAIN_TABLE and NFTA_SET_TABLE are the same number.
+        table = nftables.string(fields[nftables.Table.NAME])
+        if kind == Type.NEWTABLE:
+            found[family, table] = table in _BUILTIN
+        elif kind == Type.NEWSET or _is_foreign_chain(fields, table):
+            found[family, table] = False
+    names: dict[str, list[str]] = {}
+    for (family, table), is_theirs in found.items():
+        if is_theirs:
+            names.setdefault(_FAMILIES[family], []).append(table)
+    return names
 
 
-def _legacy_families() -> Iterable[str]:
+def _is_foreign_chain(fields: dict[int, bytes], table: str) -> bool:
+    if nftables.Chain.HOOK not in fields:
+        return False
+    return nftables.string(fields[nftables.Chain.NAME]) not in _BUILTIN.get(table, ())
+
+
+def _legacy_tables() -> dict[str, list[str]]:
+    found = {}
     for family, name in _LEGACY.items():
         path = Path("/proc/thread-self/net") / name
         try:
-            if path.read_text(encoding="ascii").strip():
-                yield family
+            names = path.read_text(encoding="ascii").split()
         except FileNotFoundError:
             continue
         except OSError as error:
             raise UndecidedError(f"{path} cannot be read: {error.strerror}") from error
+        if names:
+            found[family] = names
+    return found

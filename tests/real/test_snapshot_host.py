@@ -128,6 +128,23 @@ def test_programs_that_a_copy_cannot_run_are_named() -> None:
         assert "eth0: tcx ingress program is attached" in told
 
 
+def test_a_table_that_only_bears_a_name_of_iptables_is_not_read_as_its_own() -> None:
+    rules = """
+    table ip filter { chain INPUT { type filter hook input priority 0; }; }
+    table ip6 filter { chain input { type filter hook input priority 0; }; }
+    table ip nat { set s { type ipv4_addr; }; }
+    """
+    script = "iptables-nft -t mangle -A FORWARD -j MARK --set-mark 1; iptables-nft -A INPUT -j DROP"
+    with host_of(ETH0 + script) as (host, theirs):
+        assert theirs.xtables.keys() == {"iptables-nft"}
+        assert "*mangle" in theirs.xtables["iptables-nft"]
+        assert "-A INPUT -j DROP" in theirs.xtables["iptables-nft"]
+        host.command(["nft", "-f", "-"], stdin=rules.encode())
+        both = host.run(take_snapshot)
+        assert "*nat" not in both.xtables["iptables-nft"]
+        assert both.xtables.keys() == {"iptables-nft"}
+
+
 def test_ipsec_policies_that_may_stop_a_packet_are_named() -> None:
     script = """
     ip xfrm policy add src 203.0.113.0/24 dst 192.0.2.10/32 dir in \\
@@ -237,7 +254,9 @@ def test_a_missing_program_is_told_of_and_the_rest_is_read(monkeypatch: pytest.M
             "ipsets",
             "iptables-legacy tables",
         ]
-        assert "iptables-legacy-save -c could not be run: No such file" in snapshot.unread[1]
+        assert (
+            "iptables-legacy-save -c -t filter could not be run: No such file" in snapshot.unread[1]
+        )
         assert snapshot.routes == whole.routes
 
 
