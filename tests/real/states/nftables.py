@@ -41,6 +41,17 @@ STATES = (
     State(
         "policy drop without neighbour discovery",
         base("tcp dport 25 accept", policy="drop"),
+        stopped=ALL6,
+    ),
+    State(
+        "neighbour discovery let in, but not out",
+        base("icmpv6 type nd-neighbor-advert drop", hook="output"),
+        stopped=ALL6,
+    ),
+    State(
+        "ARP is dropped for all",
+        "table arp a { chain i { type filter hook input priority 0; policy drop; }; }",
+        stopped=ALL4,
     ),
     State(
         "an anonymous set",
@@ -74,7 +85,8 @@ STATES = (
     State(
         "a comparison of order",
         base("ip saddr < 198.51.100.2 drop\nip6 saddr > 2001:db8:5::2 drop"),
-        stopped="198.51.100.0/31 2001:db8:5::3",
+        # Every link-local address is higher, and with it falls neighbour discovery.
+        stopped=f"198.51.100.0/31 {ALL6}",
     ),
     State(
         "raw payload",
@@ -205,7 +217,8 @@ STATES = (
             head="chain strict { type filter hook input priority 5; ct state untracked drop; }",
             hook="prerouting",
         ).replace("priority filter", "priority raw"),
-        stopped="198.51.100.1",
+        # The kernel does not track neighbour discovery.
+        stopped=f"198.51.100.1 {ALL6}",
     ),
     State(
         "families ip and ip6 have tables of their own",
@@ -377,7 +390,8 @@ STATES = (
         mail="ip route add unreachable 198.51.100.2/32; ip link add d0 type veth peer name d1; "
         "ip link set d1 up; "
         "ip link set d0 up; ip route add 198.51.100.4/31 dev d0",
-        stopped="198.51.100.2 198.51.100.4/31",
+        # A neighbour's link-local address has no route of its own.
+        stopped=f"198.51.100.2 198.51.100.4/31 {ALL6}",
     ),
     State(
         "a hash of the address",

@@ -196,6 +196,9 @@ def set_up(state: State) -> Iterator[Stage]:
     """The hosts of a state, its rules loaded and its ports listened on."""
     with Lab() as lab, contextlib.ExitStack() as stack:
         mail, net = lab.host("mail"), lab.host("net")
+        for host in (mail, net):
+            # A link-local address that is still being checked asks for no neighbour.
+            host.run("sysctl", "-qw", "net.ipv6.conf.default.dad_transmits=0")
         lab.wire(mail, "eth0", "192.0.2.10/24", net, "eth0", "192.0.2.1/24")
         lab.address(mail, "eth0", "2001:db8::10/64")
         lab.address(net, "eth0", "2001:db8::1/64")
