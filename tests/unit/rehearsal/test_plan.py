@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from mxguard.model.allowlist import Allowlist, Entry, EntryState
 from mxguard.model.configuration import Configuration, HostSection
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import parse_network
-from mxguard.rehearsal.plan import arrival, destinations, gateways, neighbour_macs
+from mxguard.model.ranges import merge
+from mxguard.rehearsal.plan import arrival, cases, destinations, gateways, neighbour_macs
 from tests.unit.rehearsal.hosts import MAIL, address, host, link, neighbour, route
 
 
 def configured(*addresses: str, interface: str | None = None) -> Configuration:
     section = HostSection(addresses=tuple(map(parse_network, addresses)), interface=interface)
     return Configuration(Path("mxguard.toml"), (), host=section)
+
+
+def listed(**peers: tuple[str, ...]) -> Allowlist:
+    now = datetime(2027, 3, 1, tzinfo=UTC)
+    return Allowlist(
+        tuple(
+            Entry(parse_network(network), peer, (25,), (), EntryState.CURRENT, now, now)
+            for peer, networks in peers.items()
+            for network in networks
+        ),
+        (),
+    )
+
+
+def test_every_peer_is_tried_from_its_own_addresses_and_no_others() -> None:
+    peers = listed(
+        one=("9.9.9.0/25", "9.9.8.7"), other=("9.9.9.64/26", "9.9.9.200"), six=("2a01::/64",)
+    )
+    found = {}
+    for one in cases(host(), peers, configured("192.0.2.10", "2001:db8::10")):
+        found.setdefault(one.peer, []).append(one)
+        assert one.group.representative.family == one.destination.family
+        assert any(member.contains(one.group.representative) for member in one.group.members)
+    held = {
+        peer: [str(network) for network in merge(n for one in several for n in one.group.members)]
+        for peer, several in found.items()
+    }
+    assert held == {
+        "one": ["9.9.8.7/32", "9.9.9.0/25"],
+        "other": ["9.9.9.64/26", "9.9.9.200/32"],
+        "six": ["2a01::/64"],
+    }
 
 
 def test_the_configured_addresses_are_the_destinations() -> None:
