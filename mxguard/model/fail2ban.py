@@ -53,7 +53,7 @@ class Fail2ban:
 
 @frozen
 class FailureCount:
-    """How often one dialogue of an address would have counted in a jail; `lines` is what it logged."""
+    """How often one dialogue of an address would have counted in a jail; `lines` are its log."""
 
     jail: str
     peer: str

@@ -20,6 +20,8 @@ from attrs import evolve, frozen
 from mxguard.model.mailserver import SmtpVerdict, Stage
 
 _LONGEST = 1 << 16
+_CONNECT = 3.0
+"""Nothing but the copy is in between: a SYN that was not answered twice will not be."""
 _HOLD = 2.0
 _RETRY = 0.3
 _REPLY_LINE = re.compile(rb"(\d{3})([ -]?)(.*)", re.DOTALL)
@@ -75,7 +77,7 @@ class _Session:
         self.stage = Stage.CONNECT
         begun = time.monotonic()
         try:
-            self._socket = connect(max(0.1, deadline - begun))
+            self._socket = connect(min(_CONNECT, max(0.1, deadline - begun)))
         except TimeoutError as error:
             raise self._stop(SmtpVerdict.DISCONNECTED, "no answer to the connection") from error
         except OSError as error:

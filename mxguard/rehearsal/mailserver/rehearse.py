@@ -20,6 +20,7 @@ from mxguard.model.mailserver import (
     MailStop,
     PostfixConfiguration,
     SmtpVerdict,
+    Stage,
 )
 from mxguard.model.network import Network
 from mxguard.rehearsal.mailserver.cause import CauseFinder
@@ -51,17 +52,18 @@ def rehearse(
 
 
 def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettings) -> list[Held]:
-    held: list[Held] = []
     first = [Speaker(peer, peer.helo[0]) for peer in peers]
-    for kind in (Dialogue.TEST_CONNECTION, Dialogue.SILENT_CLOSE):
-        held.extend(hold(theatre, first, Round(kind), settings))
+    held = hold(theatre, first, Round(Dialogue.TEST_CONNECTION), settings)
+    # Who gets no connection need not be kept waiting for four more.
+    first = [item.speaker for item in held if item.attempt.stage is not Stage.CONNECT]
+    peers = [speaker.peer for speaker in first]
+    held.extend(hold(theatre, first, Round(Dialogue.SILENT_CLOSE), settings))
     for number in range(max((len(peer.helo) for peer in peers), default=0)):
         named = [Speaker(peer, peer.helo[number]) for peer in peers if number < len(peer.helo)]
         plain = hold(theatre, named, Round(Dialogue.RECIPIENT), settings)
         held.extend(plain)
         offered = [item.speaker for item in plain if item.offers_tls]
-        if offered:
-            held.extend(hold(theatre, offered, Round(Dialogue.RECIPIENT, tls=True), settings))
+        held.extend(hold(theatre, offered, Round(Dialogue.RECIPIENT, tls=True), settings))
     for kind in (Dialogue.BURST, Dialogue.BACKLOG):
         held.extend(hold(theatre, first, Round(kind), settings))
     return held

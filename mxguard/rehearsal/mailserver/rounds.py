@@ -93,6 +93,8 @@ def hold(
     theatre: Theatre, speakers: Sequence[Speaker], step: Round, settings: MailSettings
 ) -> list[Held]:
     """The round with all speakers, on one fresh instance, or on one each where it `is_alone`."""
+    if not speakers:
+        return []
     if step.is_alone:
         return [
             held for speaker in speakers for held in _together(theatre, [speaker], step, settings)
