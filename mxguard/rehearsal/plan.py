@@ -134,7 +134,7 @@ def arrival(snapshot: Snapshot, configuration: Configuration, destination: Netwo
     """Where a peer's packets for `destination` arrive.
 
     The configured interface; else the link that holds the address; else, for an address on the
-    loopback, on a dummy link or on none, the link of the default route, of this family or the other.
+    loopback, on a dummy link or on none, that of the default route, in this family or the other.
     """
     interface = _configured(snapshot, configuration) or _holder(snapshot, destination)
     if interface is None:

@@ -45,7 +45,8 @@ def route(
 ) -> Route:
     goal = parse_network(destination)
     hops = tuple(map(parse_network, gateways))
-    return Route(goal.family, table, type, goal, hops, (link,) if link else (), b"")
+    message = bytes([2 if goal.family == 4 else 10, goal.length]) + bytes(10)
+    return Route(goal.family, table, type, goal, hops, (link,) if link else (), message)
 
 
 def neighbour(link: int, text: str, mac: bytes) -> Neighbour:
