@@ -32,6 +32,7 @@ from mxguard.rehearsal.naming import stopped_by
 from mxguard.rehearsal.plan import Case, arrival, cases, destinations
 from mxguard.rehearsal.remedies import Stop
 from mxguard.rehearsal.scene import Scene, Traced, open_scene
+from mxguard.rehearsal.solicitation import unfound
 from mxguard.rehearsal.trace import Part
 from mxguard.rehearsal.verdicts import Evidence, decide, stopping_hop
 
@@ -116,8 +117,11 @@ def gather(
     if planned:
         with open_scene(snapshot, verify=True) as scene:
             try_cases = _one_by_one if state.keeps_state(snapshot) else _together
-            tried = try_cases(scene, planned, connections, trace_all)
+            lost = unfound(scene, planned)
+            found = [case for case in planned if case not in lost]
+            tried = try_cases(scene, found, connections, trace_all)
             instrument.prove(scene, planned[0])
+            cut_off |= lost
     stuck = {case: one.traced for case, one in tried.items() if one.traced and one.is_stuck}
     causes = diagnose(snapshot, stuck)
     return {case: _untried(case, cause) for case, cause in cut_off.items()} | {

@@ -121,10 +121,11 @@ def _priority(message: bytes) -> int:
 
 def _sources(route: Route, asker: Asker) -> Iterator[Outcome]:
     """An IPv6 route can look at the source, too."""
-    length = route.message[2]
-    if route.family == asker.family == 6 and length:
-        source = attribute_map(route.message, RTMSG.size)[RouteAttribute.SRC]
-        network = containing(6, int.from_bytes(source, "big"), length)
+    if not route.family == asker.family == 6:
+        return
+    source = attribute_map(route.message, RTMSG.size).get(RouteAttribute.SRC)
+    if source is not None:
+        network = containing(6, int.from_bytes(source, "big"), route.message[2])
         yield _always(asker.ranges([(network.first, network.last)]))
 
 
