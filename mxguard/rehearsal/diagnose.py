@@ -26,6 +26,8 @@ from mxguard.system import sysctls
 
 _RULE = re.compile(r"^(?P<priority>\d+):\s+(?P<words>.*\b(?:blackhole|unreachable|prohibit)\b.*)$")
 _TRANSLATES = re.compile(r"\b(dnat|redirect|tproxy|DNAT|REDIRECT|TPROXY)\b")
+_MOST_SEARCHES = 25
+"""Each search builds some copies; what is the cause of one case is mostly that of all."""
 _DEAD_ENDS = ("blackhole", "unreachable", "prohibit", "throw")
 
 
@@ -38,14 +40,18 @@ class Suspect:
 
 
 def diagnose(snapshot: Snapshot, stuck: Mapping[Case, Traced]) -> dict[Case, StoppedBy]:
-    """What stops each case; those for which nothing was found are left out."""
+    """What stops each case; those for which nothing was found are left out.
+
+    A cause is tried on all cases at once; at most `_MOST_SEARCHES` different ones are looked for.
+    """
     found: dict[Case, StoppedBy] = {}
+    searches = 0
     for case, traced in stuck.items():
-        if case not in found:
-            known = _no_address(snapshot, case, traced)
-            if known is not None:
-                found[case] = known
-                continue
+        known = found.get(case) or _no_address(snapshot, case, traced)
+        if known is not None:
+            found[case] = known
+        elif searches < _MOST_SEARCHES:
+            searches += 1
             left = {one: before for one, before in stuck.items() if one not in found}
             found.update(_try_suspects(snapshot, case, left))
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import Network
-from mxguard.model.snapshot import Listener
+from mxguard.model.snapshot import Link, Listener
 from mxguard.rehearsal.attempts import Attempt, Caller, Listeners
 from mxguard.rehearsal.copy import Copy
 from mxguard.rehearsal.plan import Case
@@ -36,7 +36,7 @@ def prove(scene: Scene, case: Case) -> None:
     """Test the instrument where `case` was tried: on its link, from a neighbour made up for it."""
     like = scene.attempt(case)
     source, goal = _PAIRS[case.destination.family]
-    _open_everything(scene.copy, case.arrival.interface.name, source, goal)
+    _open_everything(scene.copy, case.arrival.interface, source, goal)
     passing, stopped = (
         Attempt(source, goal, port, like.link, like.mac, like.sender)
         for port in (_OPEN_PORT, _SHUT_PORT)
@@ -66,7 +66,7 @@ def _is_ours(step: Step) -> bool:
     return step.table == _TABLE and step.handle is not None
 
 
-def _open_everything(copy: Copy, link: str, source: Network, goal: Network) -> None:
+def _open_everything(copy: Copy, link: Link, source: Network, goal: Network) -> None:
     """Take the firewall down, give the host `goal`, and route the two before anything else."""
     rules = (
         "flush ruleset\n"
@@ -77,11 +77,12 @@ def _open_everything(copy: Copy, link: str, source: Network, goal: Network) -> N
     for program, saved in copy.snapshot.xtables.items():
         if program.endswith("-legacy"):
             copy.host.command([f"{program}-restore"], stdin=_emptied(saved).encode())
-    copy.host.run(lambda: _forgive(link))
+    copy.host.run(lambda: _forgive(link.name))
+    # ip(8) knows a link as "if" and its index, too: its name may hold quotes.
     nodad = " nodad" if source.family == 6 else ""
     ways = (
-        f"address replace {goal} dev {link}{nodad}\n"
-        f"route replace {source} dev {link} table {_FREE_TABLE}\n"
+        f"address replace {goal} dev if{link.index}{nodad}\n"
+        f"route replace {source} dev if{link.index} table {_FREE_TABLE}\n"
         f"rule add priority 0 to {source} lookup {_FREE_TABLE}\n"
         f"rule add priority 0 to {goal} lookup local\n"
     )

@@ -12,19 +12,23 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from mxguard.model.bans import ban_of
 from mxguard.model.errors import ProgramError
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Remedy, StoppedBy
 from mxguard.rehearsal.copy import Copy
+from mxguard.rehearsal.guards import Guard, guard_against
 from mxguard.rehearsal.naming import stopped_by
 from mxguard.rehearsal.plan import Case
-from mxguard.rehearsal.remedies import Proposal, Stop, proposals
+from mxguard.rehearsal.remedies import Proposal, Stop, guard_proposal, proposals
 from mxguard.rehearsal.scene import Change, open_scene
 from mxguard.rehearsal.trace import Part
 from mxguard.rehearsal.verdicts import stopping_hop
 
 _DEPTH = 5
 """How many things may stand behind one another."""
+_MOST = 50
+"""For how many stops remedies of their own are looked for."""
 
 
 @frozen
@@ -41,12 +45,33 @@ class Means:
 
 
 def mend(snapshot: Snapshot, stops: Sequence[Stop], means: Means) -> dict[Case, Remedy]:
-    """The remedies, for the cases for which there is one."""
-    found: dict[Case, Remedy] = {}
-    for stop in stops:
+    """The remedies, for the cases for which there is one.
+
+    First each guard is tried for everything that it might mend, then stop by stop the rest, at most
+    `_MOST` of them: beyond that a list of remedies helps nobody.
+    """
+    found = _guarded(snapshot, stops, means) if means.marking else {}
+    left = [stop for stop in stops if stop.cases[0] not in found]
+    for stop in left[:_MOST]:
         remedy = _mend_one(snapshot, stop, means)
         if remedy is not None:
             found.update(dict.fromkeys(stop.cases, remedy))
+    return found
+
+
+def _guarded(snapshot: Snapshot, stops: Sequence[Stop], means: Means) -> dict[Case, Remedy]:
+    """What one guard rule mends by itself, base chain by base chain; bans are not its affair."""
+    by_guard: dict[Guard, list[Stop]] = {}
+    for stop in stops:
+        guard = guard_against(stop.stopped_by, stop.hops, snapshot)
+        if guard is not None and ban_of(stop.stopped_by) is None:
+            by_guard.setdefault(guard, []).append(stop)
+    found: dict[Case, Remedy] = {}
+    for same in by_guard.values():
+        together = evolve(same[0], cases=tuple(case for stop in same for case in stop.cases))
+        guarding = guard_proposal(together, snapshot, means.mark)
+        if guarding is not None and _try(snapshot, together, [guarding], means) is None:
+            found.update(dict.fromkeys(together.cases, _remedy([guarding], proven=True)))
     return found
 
 

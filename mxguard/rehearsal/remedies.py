@@ -96,14 +96,24 @@ def _lifting(stopped: StoppedBy, ban: Ban, addresses: Sequence[str]) -> Callable
     return _running([f"{stopped.program} -t {stopped.table} -D {rule}"])
 
 
+def guard_proposal(stop: Stop, snapshot: Snapshot, mark: int) -> Proposal | None:
+    """A guard rule in the base chain that stops it; None where no rule does."""
+    guard = guards.guard_against(stop.stopped_by, stop.hops, snapshot)
+    if guard is None:
+        return None
+    commands = (guards.insert_command(guard, mark),)
+    where = f"{guard.family} {guard.table} {guard.chain}"
+    return Proposal(commands, _running(commands), f"lets marked peers pass {where}")
+
+
 def _guards(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Proposal]:
     guard = guards.guard_against(stop.stopped_by, stop.hops, snapshot)
     if guard is None:
         return
     where = f"{guard.family} {guard.table} {guard.chain}"
-    if mark is not None:
-        by_mark = (guards.insert_command(guard, mark),)
-        yield Proposal(by_mark, _running(by_mark), f"lets marked peers pass {where}")
+    by_mark = None if mark is None else guard_proposal(stop, snapshot, mark)
+    if by_mark is not None:
+        yield by_mark
     commands = tuple(_by_address(guard, stop))
     if commands:
         why = f"lets these addresses pass {where}, which the peers' mark does not"

@@ -133,11 +133,7 @@ def open_scene(snapshot: Snapshot, *changes: Change, verify: bool = False) -> It
         neighbours.forget(copy)
         for change in changes:
             change(copy)
-        ends = [
-            End(link.index, link.name, links.far_end(link.index))
-            for link in snapshot.links
-            if link.index != links.LOOPBACK and links.arrival(snapshot, link.index) == link
-        ]
+        ends = [End(link.index, links.far_end(link.index)) for link in snapshot.links]
         with Wire(copy.wire, copy.host, ends, neighbour_macs(snapshot)) as wire:
             with Listeners(copy.host, snapshot.listeners) as listeners:
                 patience = _PATIENCE if state.answers_itself(snapshot) else 0.0

@@ -49,10 +49,9 @@ Received = tuple[int, Event]
 
 @frozen
 class End:
-    """A link of the copy by its index and name, and the name of its far end on the wire."""
+    """A link of the copy by its index, and the name of its far end on the wire."""
 
     link: int
-    name: str
     far_name: str
 
 
@@ -179,7 +178,7 @@ class Wire:
         if link not in self._taps:
             tap = self._raw_socket(self._host)
             _only_markers(tap)
-            tap.bind((self._end(link).name, packets.ETH_P_ALL))
+            _bind_by_index(tap, link)
             self._taps[link] = tap
         return self._taps[link]
 
@@ -224,6 +223,15 @@ def _hardware_address(handle: socket.socket, name: str) -> bytes:
     request = struct.pack("16s16x", os.fsencode(name))
     answer = fcntl.ioctl(handle.fileno(), _SIOCGIFHWADDR, request)
     return answer[18:24]
+
+
+def _bind_by_index(tap: socket.socket, link: int) -> None:
+    """Take every protocol of a link; its name need not be one that Python can encode."""
+    sockaddr_ll = struct.pack(
+        "=HHiHBB8x", socket.AF_PACKET, socket.htons(packets.ETH_P_ALL), link, 0, 0, 0
+    )
+    if ctypes.CDLL(None, use_errno=True).bind(tap.fileno(), sockaddr_ll, len(sockaddr_ll)):
+        raise UndecidedError(f"the copy cannot be listened to: {os.strerror(ctypes.get_errno())}")
 
 
 def _only_markers(tap: socket.socket) -> None:
