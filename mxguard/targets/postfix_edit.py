@@ -42,7 +42,8 @@ def wire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
         _save(config, backup, _BEFORE)
     nobody_edited = is_first or _is_untouched(config, backup)
     with _rolled_back_on_failure(target):
-        postfix_settings.change(config, changes)
+        for change in _edited(config, changes):
+            files.write_whole(change.path, change.after or b"")
         _check(target)
         without = [each for each in target.wiring() if not each.done]
         if without:
@@ -54,27 +55,16 @@ def wire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
 
 
 def preview(target: PostfixTarget) -> tuple[tuple[str, ...], tuple[FileChange, ...]]:
-    """The keys that `wire` would change, and main.cf and master.cf before and after.
+    """The keys that `wire` would change, and the files that they stand in, before and after.
 
-    postconf makes the change, on a copy. Raises RefusedError, ProgramError, UndecidedError.
+    Raises RefusedError, ProgramError, UndecidedError.
     """
     config = target.section.config
     changes = _changes(target, postfix_settings.read(config, target.ports))
     if not changes:
         return (), ()
     _refuse_links(config)
-    before = {name: _read(config / name) for name in _FILES}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for name, content in before.items():
-            (copy / name).write_bytes(content)
-        postfix_settings.change(copy, changes)
-        after = {name: _read(copy / name) for name in _FILES}
-    return tuple(setting.key for setting, _ in changes), tuple(
-        FileChange(config / name, before[name], after[name])
-        for name in _FILES
-        if before[name] != after[name]
-    )
+    return tuple(setting.key for setting, _ in changes), _edited(config, changes)
 
 
 def unwire(target: PostfixTarget, backup: Path) -> tuple[str, ...]:
@@ -112,6 +102,27 @@ def _changes(target: PostfixTarget, settings: list[Setting]) -> list[tuple[Setti
         for setting in settings
         if not postfix_wiring.is_effective(setting.rule, folder, setting.expanded)
     ]
+
+
+def _edited(config: Path, changes: list[tuple[Setting, str]]) -> tuple[FileChange, ...]:
+    """The files that the changes make different. postconf makes them, on a copy.
+
+    One after the other: of several new parameters at once it takes no order of its own, so that
+    what was previewed would not be what is written.
+    """
+    before = {name: _read(config / name) for name in _FILES}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name, content in before.items():
+            (copy / name).write_bytes(content)
+        for change in changes:
+            postfix_settings.change(copy, [change])
+        after = {name: _read(copy / name) for name in _FILES}
+    return tuple(
+        FileChange(config / name, before[name], after[name])
+        for name in _FILES
+        if before[name] != after[name]
+    )
 
 
 def _is_named(target: PostfixTarget, setting: Setting) -> bool:
