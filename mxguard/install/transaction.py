@@ -157,10 +157,19 @@ def _activate(plan: Plan, targets: Mapping[str, Target], pending: Pending) -> No
     for planned in plan.targets:
         if planned.activate:
             _check_signal(pending)
-            targets[planned.target].activate(planned.files)
+            targets[planned.target].activate(planned.files, planned.earlier)
     for planned in plan.targets:
-        if planned.activate and not targets[planned.target].in_force(planned.files):
-            raise InstallError(f"{planned.target} was told, but does not use the new files")
+        if planned.activate:
+            _ensure_in_force(planned, targets[planned.target])
+
+
+def _ensure_in_force(planned: TargetPlan, target: Target) -> None:
+    if target.in_force(planned.files):
+        return
+    # It may not have used the earlier files, from which the difference was taken.
+    target.activate(planned.files)
+    if not target.in_force(planned.files):
+        raise InstallError(f"{planned.target} was told, but does not use the new files")
 
 
 def _candidates(target: TargetPlan) -> dict[Path, Path]:

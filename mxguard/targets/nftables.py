@@ -72,8 +72,11 @@ class NftablesTarget:
         """`nft --check`, which compiles the file and has the kernel try it. Raises ProgramError.
 
         Tried as on a host without the table: what an earlier version left there, and `activate`
-        replaces, says nothing about the file.
+        replaces, says nothing about the file. With nothing staged the file is about to go, and it
+        is UndecidedError if the boot still includes it: the host would come up without a firewall.
         """
+        if not staged:
+            self._refuse_if_included()
         for candidate in staged.values():
             try:
                 content = candidate.read_bytes()
@@ -82,11 +85,28 @@ class NftablesTarget:
             commands.run(("nft", "-c", "-f", "-"), stdin=_WITHOUT_THE_TABLE + content)
 
     def in_force(self, files: tuple[RenderedFile, ...]) -> bool:
-        """Whether the kernel holds exactly what the file says. Raises NetlinkError."""
+        """Whether the kernel holds exactly what the file says; without one, no table.
+
+        Raises NetlinkError.
+        """
+        if not files:
+            return not nftables_live.read(elements=False).exists
         return all(
             wanted is not None and nftables_live.is_same(live, wanted)
             for live, wanted in map(_live_and_wanted, files)
         )
+
+    def _refuse_if_included(self) -> None:
+        for boot_file in self.boot_files:
+            if not boot_file.exists():
+                continue
+            for pattern in _INCLUDE.findall(boot_file.read_text(errors="replace")):
+                # A pattern with a wildcard may match nothing; a name that is missing is an error.
+                if "*" not in pattern and Path(pattern) == self.section.path:
+                    raise UndecidedError(
+                        f"{boot_file} includes {self.section.path}, which is about to be removed: "
+                        "take that line out first, or the boot loads no firewall"
+                    )
 
     def activate(
         self, files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()

@@ -186,7 +186,9 @@ def test_when_another_target_fails_the_kernel_gets_the_old_set_back(mail: MailHo
         was_loaded = []
         load = mail.other.activate
 
-        def activate(files: tuple[RenderedFile, ...]) -> None:
+        def activate(
+            files: tuple[RenderedFile, ...], before: tuple[RenderedFile, ...] = ()
+        ) -> None:
             was_loaded.append(mail.target.in_force(mail.target.render(allowlist(NEW))))
             load(files)
 

@@ -13,21 +13,27 @@ import pytest
 from attrs import evolve
 from lab import Host, Lab
 from mounts import in_own_mounts, mount
-from test_target_postfix import MAIL, Instance, allowlist, instance
+from test_target_postfix import MAIL, Instance, instance
 
 from mxguard.install.plan import make_plan
 from mxguard.install.recovery import recover
 from mxguard.install.transaction import apply
+from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import NftablesSection
 from mxguard.model.errors import InstallError
 from mxguard.model.target import Target
 from mxguard.targets.nftables import NftablesTarget
 from tests.unit.install import steps
+from tests.unit.targets.allowlists import allowlist, entries
 
 __all__ = ["instance"]  # a fixture
 
 OLD = ("192.0.2.1/32", "2001:db8::1/128")
 NEW = ("192.0.2.1/32", "203.0.113.0/28")
+
+
+def letting_in(*networks: str) -> Allowlist:
+    return allowlist(entries("backup", (25,), *networks))
 
 
 class MailHost:
@@ -47,7 +53,9 @@ class MailHost:
 
     def install(self, networks: tuple[str, ...]) -> None:
         """To be called in the host."""
-        wanted = [(target, target.render(allowlist(*networks))) for target in self.targets.values()]
+        wanted = [
+            (target, target.render(letting_in(*networks))) for target in self.targets.values()
+        ]
         apply(make_plan(wanted, self.state), self.targets, self.state)
 
     def install_new(self) -> None:
@@ -64,7 +72,7 @@ class MailHost:
                 target.in_force(files)
                 and all(file.path.read_bytes() == file.content for file in files)
                 for target in self.targets.values()
-                for files in [target.render(allowlist(*networks))]
+                for files in [target.render(letting_in(*networks))]
             ]
         )
 
@@ -123,7 +131,7 @@ def test_killed_half_way_both_are_as_before_after_the_next_run(
 
 def test_a_table_that_postmap_does_not_confirm_stops_both(mail: MailHost) -> None:
     def broken() -> str:
-        wanted = [(target, target.render(allowlist(*NEW))) for target in mail.targets.values()]
+        wanted = [(target, target.render(letting_in(*NEW))) for target in mail.targets.values()]
         tables = tuple(
             evolve(file, content=file.content.replace(b" OK", b" REJECT")) for file in wanted[1][1]
         )
@@ -161,7 +169,7 @@ def test_wired_before_its_first_table_a_failed_install_does_not_bar_the_next(
     mail = MailHost(lab.host("mail"), instance, tmp_path / "mail")
 
     def strike(now: int, event: str, _arguments: tuple[Any, ...]) -> None:
-        if event == "socket.send":
+        if event == "socket.send" and (mail.state / "journal.json").exists():
             steps.kill_at(now, signal.SIGKILL)(now, event, ())
 
     assert steps.run(mail.install_new, Path("/"), strike) == -signal.SIGKILL

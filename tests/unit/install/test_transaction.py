@@ -141,7 +141,7 @@ class TestWhatFails:
         world.beta.refused = b"b 2 new"
         beta_activate = world.beta.activate
 
-        def activate(loaded: tuple[object, ...]) -> None:
+        def activate(loaded: tuple[object, ...], before: tuple[object, ...] = ()) -> None:
             files.backup_path(alpha).unlink(missing_ok=True)
             beta_activate(loaded)  # type: ignore[arg-type]
 

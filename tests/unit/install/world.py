@@ -61,7 +61,7 @@ class FakeTarget:
             raise ProgramError([self.name, "list"], 1, str(error)) from error
         return loaded == _loaded(files)
 
-    def activate(self, files: Files) -> None:
+    def activate(self, files: Files, before: Files = ()) -> None:
         self.calls.append("activate")
         self._ask("load")
         if self.refused is not None and any(self.refused in file.content for file in files):
