@@ -22,7 +22,16 @@ from mxguard.model.completion import complete, doubt, require_usable
 from mxguard.model.configuration import Configuration, PeerSection
 from mxguard.model.errors import ConfigurationError, Fault
 from mxguard.model.finding import CheckDefinition, Severity
-from mxguard.model.peer import Completion, Confidence, Notice, Peer, Provider, Reference, Role
+from mxguard.model.peer import (
+    Completion,
+    Confidence,
+    MxRule,
+    Notice,
+    Peer,
+    Provider,
+    Reference,
+    Role,
+)
 from mxguard.model.schema import Rule, list_of, section, unfit
 from mxguard.system.toml import read_text, read_toml
 
@@ -210,6 +219,7 @@ PROVIDER: dict[str, Rule[Any]] = {
     "helo": list_of(values.helo_name),
     "ports": list_of(values.port, at_least=1),
     "recognise": list_of(values.host_name),
+    "mx_rules": list_of(schema.one_of(MxRule)),
     "test_connections": schema.boolean,
     "burst": schema.boolean,
     "recipient_probes": schema.boolean,

@@ -174,6 +174,7 @@ HOST: dict[str, Rule[Any]] = {
     "addresses": list_of(values.address),
     "ports": list_of(values.port, at_least=1),
     "interface": values.interface_name,
+    "dkim_selectors": list_of(values.dkim_selector),
 }
 RESOLVER: dict[str, Rule[Any]] = {
     "nameservers": list_of(values.endpoint),

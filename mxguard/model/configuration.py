@@ -16,12 +16,16 @@ DAY = 86400
 
 @frozen
 class HostSection:
-    """`[host]`: this mail host. Empty `addresses` means every global address of the host."""
+    """`[host]`: this mail host. Empty `addresses` means every global address of the host.
+
+    `dkim_selectors` are those with which the domains' mail is signed (RFC 6376 section 3.1).
+    """
 
     domains: tuple[str, ...] = ()
     addresses: tuple[Network, ...] = ()
     ports: tuple[int, ...] = (SMTP_PORT,)
     interface: str | None = None
+    dkim_selectors: tuple[str, ...] = ()
 
 
 @frozen

@@ -69,6 +69,17 @@ class Role(StrEnum):
     FORWARDER = "forwarder"
 
 
+class MxRule(StrEnum):
+    """What a service asks of the MX records of whoever uses it.
+
+    `own-address`: the host's MX name has an A record itself, and is no alias. `full-name`: the
+    entry is a fully qualified name, with its final dot.
+    """
+
+    OWN_ADDRESS = "own-address"
+    FULL_NAME = "full-name"
+
+
 @frozen
 class Reference:
     """Where a fact of the catalogue was read: the page, and when it was copied (YYYY-MM[-DD])."""
@@ -92,7 +103,8 @@ class Provider:
     `recipient_probes`: it asks the host whether a recipient exists before it takes mail for it.
 
     `helo` entries may start with `*.`, for any name below; `recognise` holds domains, at or below
-    which the names of its MX hosts lie. Empty `ports` means that the service does not say.
+    which the names of its MX hosts lie. `mx_rules` are what it asks of the host's own. Empty
+    `ports` means that the service does not say.
     `widest_*` are prefix lengths shorter than the limits', where the service publishes such.
     """
 
@@ -109,6 +121,7 @@ class Provider:
     helo: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
     recognise: tuple[str, ...] = ()
+    mx_rules: tuple[MxRule, ...] = ()
     test_connections: bool = False
     burst: bool = False
     recipient_probes: bool = False

@@ -56,6 +56,14 @@ def host_name(value: object) -> str:
     raise unfit(value, f"is not a host name{_ascii_form(name)}")
 
 
+def dkim_selector(value: object) -> str:
+    """The selector of a DKIM key: labels, in lower case (RFC 6376 section 3.1)."""
+    selector = text(value).lower()
+    if not is_host_name(selector):
+        raise unfit(value, "is not a DKIM selector: the part of its name before ._domainkey")
+    return selector
+
+
 def helo_name(value: object) -> str:
     """A host name, or `*.` and a domain for every name below it."""
     plain = text(value)

@@ -67,6 +67,7 @@ def _facts(provider: Provider) -> Iterator[tuple[str, str]]:
     yield "addresses", "" if provider.has_sources else "not published: add those it gave you"
     yield "HELO", _joined(provider.helo)
     yield "ports", _joined(provider.ports)
+    yield "asks of your MX", _joined(provider.mx_rules)
     yield "test connections", "yes" if provider.test_connections else ""
     yield "bursts", "yes, after an outage" if provider.burst else ""
     yield "recipient probes", "yes" if provider.recipient_probes else ""
@@ -124,6 +125,7 @@ def _provider_value(provider: Provider) -> dict[str, Any]:
         "helo": list(provider.helo),
         "ports": list(provider.ports),
         "recognise": list(provider.recognise),
+        "mx_rules": [rule.value for rule in provider.mx_rules],
         "test_connections": provider.test_connections,
         "burst": provider.burst,
         "recipient_probes": provider.recipient_probes,

@@ -34,7 +34,10 @@ _RECURSE_AND_AUTHENTICATE = dns.flags.RD | dns.flags.AD
 
 # The root, OPT, 1232 bytes of UDP (which no path fragments), version 0, no options: RFC 6891.
 _EDNS = b"\0" + struct.pack("!HHIH", dns.rdatatype.OPT, 1232, 0, 0)
-_TYPES = {name: int(dns.rdatatype.from_text(name)) for name in ("A", "AAAA", "MX", "TXT", "PTR")}
+_TYPES = {
+    name: int(dns.rdatatype.from_text(name))
+    for name in ("A", "AAAA", "MX", "TXT", "PTR", "CNAME", "NS")
+}
 _EDE_OPTION = 15
 _OPCODE_MASK = 0x7800
 _REFUSE_EDNS = {dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS}

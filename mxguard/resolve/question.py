@@ -11,7 +11,7 @@ from mxguard.model.lookup import Outcome
 
 
 class Question(NamedTuple):
-    """`name` is canonical (see `dnsnames`); `type` is A, AAAA, MX, TXT or PTR."""
+    """`name` is canonical (see `dnsnames`); `type` is A, AAAA, MX, TXT, PTR, CNAME or NS."""
 
     name: str
     type: str
@@ -30,6 +30,7 @@ class Answer:
 
     `ttl` in seconds, the smallest of the alias chain and the records. `texts` are TXT records,
     their strings joined without a separator (RFC 7208 section 3.3), a byte a character.
+    `names` are what PTR, CNAME and NS records lead to.
     `name_exists` is False for NXDOMAIN, which is ABSENT like a name that lacks the type.
     """
 
