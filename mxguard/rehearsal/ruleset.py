@@ -199,18 +199,29 @@ def messages(ruleset: NftRuleset) -> Iterator[Message]:
 
 def stripped(message: Message) -> bytes:
     """The payload without what the kernel numbers by itself: equal for two equal objects."""
-    kind = Type(message.type & 0xFF)
+    kind, payload = Type(message.type & 0xFF), message.payload
     own = _OWN[kind]
-    payload = message.payload
     kept = [netlink.nfgenmsg(payload[0])]
-    for number, value in netlink.attributes(payload, NFGENMSG_SIZE):
-        if number in own:
-            continue
-        if (kind, number) in _KEPT_FLAGS:
-            value = struct.pack("!I", struct.unpack("!I", value)[0] & _KEPT_FLAGS[kind, number])
-        kept.append(_attribute(kind, number, value))
+    # A ruleset has tens of thousands of these: what lies between two such attributes goes at once.
+    begin = offset = NFGENMSG_SIZE
+    while offset < len(payload):
+        length, number = _ATTRIBUTE.unpack_from(payload, offset)
+        end = offset + ((length + 3) & ~3)
+        number &= netlink.NLA_TYPE_MASK
+        flags = _KEPT_FLAGS.get((kind, number))
+        if number in own or flags is not None:
+            kept.append(payload[begin:offset])
+            begin = end
+        if flags is not None:
+            (value,) = struct.unpack_from("!I", payload, offset + _ATTRIBUTE.size)
+            kept.append(netlink.u32(number, value & flags))
+        offset = end
+    kept.append(payload[begin:])
     return b"".join(kept)
 
+
+_ATTRIBUTE = struct.Struct("=HH")
+"""nlattr: length, type."""
 
 _KEPT_FLAGS: dict[tuple[Type, int], int] = {
     (Type.NEWTABLE, nftables.Table.FLAGS): nftables.TableFlag.DORMANT,
@@ -218,20 +229,6 @@ _KEPT_FLAGS: dict[tuple[Type, int], int] = {
     (Type.NEWFLOWTABLE, nftables.Flowtable.FLAGS): _FLOWTABLE_COUNTER,
 }
 """A table with an owner would end with the owner's socket; no stand-in offloads to hardware."""
-
-_NESTED: dict[Type, set[int]] = {
-    Type.NEWCHAIN: {Chain.HOOK, Chain.COUNTERS},
-    Type.NEWRULE: {Rule.EXPRESSIONS, Rule.COMPAT},
-    Type.NEWSET: {Set.DESC, Set.EXPR, Set.EXPRESSIONS},
-    Type.NEWSETELEM: {nftables.SetElementList.ELEMENTS},
-    Type.NEWOBJ: {nftables.Object.DATA},
-    Type.NEWFLOWTABLE: {nftables.Flowtable.HOOK},
-    Type.NEWTABLE: set(),
-}
-
-
-def _attribute(kind: Type, number: int, value: bytes) -> bytes:
-    return attribute(number | (netlink.NLA_F_NESTED if number in _NESTED[kind] else 0), value)
 
 
 def _request(message: Message, extra: bytes = b"") -> Message:

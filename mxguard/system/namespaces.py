@@ -32,6 +32,8 @@ _CLONE_NEWNET = 0x40000000
 _OWN_NETWORK = "/proc/thread-self/ns/net"
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_process_in_own = 0
+"""The process that has entered a user namespace of its own; a child would enter another."""
 
 
 class Namespace:
@@ -100,10 +102,13 @@ class Namespace:
 def enter_user_namespace() -> None:
     """Move the process into a user namespace in which it is root over the namespaces it makes.
 
-    Must be called while the process has a single thread (unshare(2)), and cannot be undone. Files
-    are still reached with the rights of the user who started the process. Raises UndecidedError
-    where the host does not let its users make user namespaces.
+    Must be called while the process has a single thread (unshare(2)), and cannot be undone; a
+    second call does nothing. Files are still reached with the rights of the user who started the
+    process. Raises UndecidedError where the host does not let its users make user namespaces.
     """
+    global _process_in_own
+    if _process_in_own == os.getpid():
+        return
     user, group = os.geteuid(), os.getegid()
     _call(_libc.unshare(_CLONE_NEWUSER), "a user namespace cannot be made")
     try:
@@ -116,6 +121,7 @@ def enter_user_namespace() -> None:
                 file.write(content)
     except OSError as error:
         raise UndecidedError(f"a user namespace cannot be set up: {error.strerror}") from error
+    _process_in_own = os.getpid()
 
 
 def enter_mount_namespace() -> None:

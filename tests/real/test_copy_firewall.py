@@ -366,6 +366,8 @@ def _as_nobody(snapshot: Snapshot) -> str:
             with build_copy(snapshot, user_namespace=True) as copy:
                 copy.reload()
                 said = "; ".join(copy.differences()) or "copied"
+            # As for a remedy: more copies follow in the same process.
+            build_copy(snapshot, user_namespace=True).close()
         except BaseException as error:
             said = f"{type(error).__name__}: {error}"
         os.write(writer, said.encode()[:4000])
