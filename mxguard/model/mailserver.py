@@ -188,11 +188,13 @@ class MailPeer:
 class MailSettings:
     """How to try. Times in seconds; `transactions` is a backlog's, over two connections.
 
-    `deadline` ends one dialogue. `with_services` asks policy services and milters that may write;
+    `elsewhere` is a recipient that no peer may relay to. `deadline` ends one dialogue.
+    `with_services` asks policy services and milters that may write;
     without it a dialogue that needs one is undecided.
     """
 
     recipient: str
+    elsewhere: str = "postmaster@example.com"
     sender: str = ""
     connections: int = 20
     transactions: int = 60
@@ -203,8 +205,11 @@ class MailSettings:
 
 @frozen
 class MailRehearsal:
-    """All dialogues, in the order of the peers; `reasons` is what could not be decided, and why."""
+    """All dialogues, in the order of the peers; `reasons` is what could not be decided, and why.
+
+    `relaying` are the peers from whose address mail for a domain elsewhere was taken.
+    """
 
     smtp: tuple[SmtpAttempt, ...]
     reasons: tuple[str, ...] = ()
-    log: tuple[str, ...] = ()
+    relaying: tuple[MailPeer, ...] = ()

@@ -93,8 +93,8 @@ _MAIN = {
     "local_recipient_maps": "texthash:{dir}/users",
     "alias_maps": "",
     "inet_protocols": "all",
-    "smtpd_tls_cert_file": "/etc/ssl/certs/ssl-cert-snakeoil.pem",
-    "smtpd_tls_key_file": "/etc/ssl/private/ssl-cert-snakeoil.key",
+    "smtpd_tls_cert_file": "{dir}/cert.pem",
+    "smtpd_tls_key_file": "{dir}/key.pem",
     "smtpd_tls_security_level": "none",
     "smtpd_client_restrictions": "",
 }
@@ -136,6 +136,14 @@ class MailHost:
 
     def __enter__(self) -> MailHost:
         self.write_configuration(self.state.get("main", {}), self.state.get("master", {}))
+        if self.state.get("tls"):
+            subject = ["-subj", "/CN=mail.example.org", "-nodes", "-days", "2"]
+            keys = ["-keyout", self.conf / "key.pem", "-out", self.conf / "cert.pem"]
+            subprocess.run(
+                ["openssl", "req", "-x509", "-newkey", "rsa:2048", *subject, *keys],
+                check=True,
+                capture_output=True,
+            )
         self._resolv_conf.write_text("nameserver 127.0.0.1\noptions timeout:1\n")
         self._stack.enter_context(_name_server(self.mail, self._zone))
         return self
@@ -277,6 +285,7 @@ def _once(
     stage = "connect"
     client = smtplib.SMTP(timeout=15, source_address=(source, 0), local_hostname=HELO)
     destination = HOST6 if ":" in source else HOST
+    client._host = destination  # type: ignore[attr-defined]  # what starttls would check
     try:
         try:
             code, _ = client.connect(destination, port)
@@ -304,6 +313,8 @@ def _once(
         with contextlib.suppress(smtplib.SMTPException):
             client.quit()
         return Truth("accepted", stage, reply)
+    except smtplib.SMTPResponseException as error:
+        return Truth("deferred", stage, error.smtp_code, 0)
     except (smtplib.SMTPServerDisconnected, OSError):
         return Truth("disconnected", stage, None, 0)
     finally:

@@ -167,28 +167,31 @@ class _Session:
     def _demand(self, reply: tuple[int, str]) -> tuple[int, str]:
         if reply[0] >= 400:
             verdict = SmtpVerdict.DEFERRED if reply[0] < 500 else SmtpVerdict.REJECTED
-            raise _Stopped(
-                Outcome(verdict, self.stage, reply[0], _one_line(reply[1]), seconds=self.seconds)
-            )
+            raise _Stopped(self._outcome(verdict, reply[0], _one_line(reply[1])))
         return reply
 
     def _stop(self, verdict: SmtpVerdict, reason: str) -> _Stopped:
-        return _Stopped(Outcome(verdict, self.stage, reason=reason, seconds=self.seconds))
+        return _Stopped(self._outcome(verdict, None, "", reason))
+
+    def _outcome(
+        self, verdict: SmtpVerdict, code: int | None, text: str, reason: str = ""
+    ) -> Outcome:
+        return Outcome(
+            verdict,
+            self.stage,
+            code,
+            text,
+            reason,
+            seconds=self.seconds,
+            offers_tls=self.offers_tls,
+        )
 
     def _left(self) -> float:
         return max(0.05, self._deadline - time.monotonic())
 
     def taken(self, reply: tuple[int, str], count: int = 1) -> Outcome:
-        return Outcome(
-            SmtpVerdict.ACCEPTED,
-            self.stage,
-            reply[0],
-            _one_line(reply[1]),
-            delivered=count,
-            attempted=count,
-            seconds=self.seconds,
-            offers_tls=self.offers_tls,
-        )
+        outcome = self._outcome(SmtpVerdict.ACCEPTED, reply[0], _one_line(reply[1]))
+        return evolve(outcome, delivered=count, attempted=count)
 
 
 def test_connection(connect: Connect, script: Script) -> Outcome:

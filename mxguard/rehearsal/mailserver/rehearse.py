@@ -28,6 +28,8 @@ from mxguard.rehearsal.mailserver.ground import Ground
 from mxguard.rehearsal.mailserver.rounds import Held, Round, Speaker, hold
 from mxguard.rehearsal.mailserver.theatre import Theatre
 
+_TAKEN = 250
+
 
 def rehearse(
     configuration: PostfixConfiguration,
@@ -43,12 +45,13 @@ def rehearse(
     """
     with Theatre(configuration, ground, with_services=settings.with_services) as theatre:
         held = _dialogues(theatre, peers, settings)
+        relaying = _relaying(theatre, held, settings)
     if settings.causes:
         with CauseFinder(configuration, own, settings) as finder:
             held = [_with_cause(item, finder) for item in held]
     attempts = tuple(item.attempt for item in sorted(held, key=_position(peers)))
     undecided = {item.reason for item in attempts if item.verdict is SmtpVerdict.UNDECIDED}
-    return MailRehearsal(smtp=attempts, reasons=tuple(sorted(undecided)))
+    return MailRehearsal(attempts, reasons=tuple(sorted(undecided)), relaying=relaying)
 
 
 def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettings) -> list[Held]:
@@ -67,6 +70,22 @@ def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettin
     for kind in (Dialogue.BURST, Dialogue.BACKLOG):
         held.extend(hold(theatre, first, Round(kind), settings))
     return held
+
+
+def _relaying(
+    theatre: Theatre, held: Sequence[Held], settings: MailSettings
+) -> tuple[MailPeer, ...]:
+    """Who may relay: a recipient elsewhere is offered, up to RCPT."""
+    speakers = [item.speaker for item in held if item.attempt.dialogue is Dialogue.SILENT_CLOSE]
+    offered = hold(
+        theatre, speakers, Round(Dialogue.RECIPIENT), evolve(settings, recipient=settings.elsewhere)
+    )
+    taken = (SmtpVerdict.ACCEPTED, SmtpVerdict.UNDECIDED)
+    return tuple(
+        item.speaker.peer
+        for item in offered
+        if item.attempt.verdict in taken and item.attempt.code == _TAKEN
+    )
 
 
 def _with_cause(held: Held, finder: CauseFinder) -> Held:

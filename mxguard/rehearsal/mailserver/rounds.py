@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
@@ -84,9 +84,17 @@ def perform(
         case Dialogue.RECIPIENT:
             return dialogue.recipient(connect, script, tls=step.tls)
         case Dialogue.BURST:
-            return dialogue.burst(connect, script, settings.connections)
+            return _once_more(lambda: dialogue.burst(connect, script, settings.connections))
         case Dialogue.BACKLOG:
-            return dialogue.backlog(connect, script, settings.transactions)
+            return _once_more(lambda: dialogue.backlog(connect, script, settings.transactions))
+
+
+def _once_more(flood: Callable[[], Outcome]) -> Outcome:
+    """A flood again where all of it was deferred: its sender's queue would come back as well."""
+    outcome = flood()
+    if outcome.verdict is not SmtpVerdict.DEFERRED:
+        return outcome
+    return evolve(flood(), visits=2)
 
 
 def hold(

@@ -1,0 +1,150 @@
+"""A real fail2ban with its real filters: it bans when the audit says, and not after the remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lab import Lab
+from mailserver_lab import PEER, MailHost
+
+from mxguard.checks.fail2ban import findings
+from mxguard.host.fail2ban import read_fail2ban
+from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
+from mxguard.model.errors import ProgramError
+from mxguard.model.finding import Finding
+from mxguard.model.lookup import Step
+from mxguard.model.mailserver import Dialogue, SmtpAttempt
+from mxguard.model.network import parse_network
+from mxguard.rehearsal.mailserver.bans import count_failures
+
+NOW = datetime(2027, 3, 1, tzinfo=UTC)
+OWN = "10.1.2.3"
+
+
+class Server:
+    """A fail2ban server on a log of its own, with nothing that it could ban by."""
+
+    def __init__(self, folder: Path, jail: str) -> None:
+        self.folder, self.log = folder / "conf", folder / "mail.log"
+        self.socket = folder / "f2b.sock"
+        shutil.copytree("/etc/fail2ban", self.folder)
+        self.log.touch()
+        shutil.rmtree(self.folder / "jail.d")
+        (self.folder / "action.d" / "nothing.conf").write_text("[Definition]\nactionban = true\n")
+        (self.folder / "fail2ban.local").write_text("[Definition]\ndbfile = None\n")
+        (self.folder / "jail.local").write_text(
+            f"[DEFAULT]\nbackend = polling\naction = nothing\nignoreip = {OWN}\n"
+            f"[postfix]\nenabled = true\nlogpath = {self.log}\n{jail}\n"
+        )
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        options = ["-c", self.folder, "-s", self.socket, "-p", self.folder.parent / "f2b.pid"]
+        process = subprocess.Popen(
+            ["fail2ban-server", "-f", *options, "--logtarget", self.folder.parent / "f2b.log"],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + 20
+            while "postfix" not in self.client("status"):
+                assert time.monotonic() < deadline, "fail2ban did not start"
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    def client(self, *words: str) -> str:
+        argv = ["fail2ban-client", "-c", self.folder, "-s", self.socket, *words]
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+    def write(self, attempt: SmtpAttempt) -> None:
+        """What the mail server would log for this dialogue, now."""
+        now = time.strftime("%b %e %H:%M:%S")
+        with self.log.open("a") as log:
+            log.writelines(f"{now}{line[15:]}\n" for line in attempt.log)
+
+    def bans(self, address: str, *, within: float) -> bool:
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            if address in self.client("get", "postfix", "banip").split():
+                return True
+            time.sleep(0.1)
+        return False
+
+
+def audit(server: Server, attempts: tuple[SmtpAttempt, ...]) -> dict[str, Finding]:
+    fail2ban = read_fail2ban(server.folder, server.socket)
+    assert fail2ban is not None
+    origin = ((Step("pinned", "backup"),),)
+    entry = Entry(parse_network(PEER), "backup", (25,), origin, EntryState.CURRENT, NOW, NOW)
+    allowlist = Allowlist((entry,), (PeerState("backup", (), (25,), PeerStatus.FRESH),))
+    counts = count_failures(fail2ban.jails, attempts)
+    return {finding.id: finding for finding in findings(fail2ban, counts, allowlist)}
+
+
+@pytest.fixture
+def rehearsed(lab: Lab) -> tuple[SmtpAttempt, ...]:
+    with MailHost(lab, {}) as host:
+        return host.rehearse().smtp
+
+
+def one(attempts: tuple[SmtpAttempt, ...], dialogue: Dialogue) -> SmtpAttempt:
+    return next(item for item in attempts if item.dialogue is dialogue)
+
+
+def run(command: str, server: Server) -> None:
+    words = command.split()
+    assert words[0] == "fail2ban-client"
+    server.client(*words[1:])
+
+
+def test_the_ban_falls_when_the_audit_says_and_not_after_its_remedies(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 3")
+    silent = one(rehearsed, Dialogue.SILENT_CLOSE)
+    with server.running():
+        predicted = audit(server, rehearsed)["MXG502"]
+        assert "a silent-close counts 1" in predicted.evidence
+        assert "at 3 within" in predicted.evidence
+        for _ in range(2):
+            server.write(silent)
+        assert not server.bans(PEER, within=2.5)
+        server.write(silent)
+        assert server.bans(PEER, within=10)
+        found = audit(server, rehearsed)
+        for command in (*found["MXG501"].remedy, *found["MXG502"].remedy):
+            if not command.startswith("#"):
+                run(command, server)
+        assert audit(server, rehearsed) == {}
+        assert OWN in server.client("get", "postfix", "ignoreip")
+        for _ in range(4):
+            server.write(silent)
+        assert not server.bans(PEER, within=2.5)
+
+
+def test_a_filter_that_does_not_look_at_test_connections_bans_nobody_and_the_audit_says_so(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = normal\nmaxretry = 1")
+    with server.running():
+        assert set(audit(server, rehearsed)) == {"MXG503"}
+        for attempt in rehearsed:
+            server.write(attempt)
+        assert not server.bans(PEER, within=2.5)
+
+
+def test_a_configuration_that_fail2ban_cannot_read_is_an_error_and_not_no_jails(
+    tmp_path: Path,
+) -> None:
+    server = Server(tmp_path, "ignoreip = %(known/ignoreip)s %(ignoreip)s")
+    with pytest.raises(ProgramError, match="ignoreip"):
+        read_fail2ban(server.folder, server.socket)
