@@ -68,6 +68,7 @@ class NameServer:
         validated: bool = False,
         chase: bool = True,
         keep: bool = False,
+        ttl: int = TTL,
     ) -> None:
         """`keep` makes it quick: the answer to a query seen before is not built again."""
         self.asked: list[tuple[str, str]] = []
@@ -79,6 +80,7 @@ class NameServer:
         self._delay = delay
         self._validated = validated
         self._chase = chase
+        self._ttl = ttl
         self._kept: dict[bytes, tuple[tuple[str, str], bytes]] | None = {} if keep else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -177,11 +179,11 @@ class NameServer:
             found = [item for item in known if item.rdtype == question.rdtype]
             aliases = [item for item in known if item.rdtype == dns.rdatatype.CNAME]
             if found:
-                reply.answer.append(dns.rrset.from_rdata(name, TTL, *found))
+                reply.answer.append(dns.rrset.from_rdata(name, self._ttl, *found))
                 return reply
             if not aliases:
                 break
-            reply.answer.append(dns.rrset.from_rdata(name, TTL, *aliases))
+            reply.answer.append(dns.rrset.from_rdata(name, self._ttl, *aliases))
             name = aliases[0].target  # type: ignore[attr-defined]
             if not self._chase:
                 return reply

@@ -89,6 +89,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         addresses = ["192.0.2.10", "2001:db8::10"]
         ports = [25, 587, 25]
         interface = "eth0"
+        dkim_selectors = ["2026", "Mail.a"]
         [resolver]
         nameservers = ["127.0.0.1:5353", "192.0.2.53", "[2001:db8::53]:54", "2001:db8::54"]
         timeout = 2
@@ -136,6 +137,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         addresses=(parse_network("192.0.2.10"), parse_network("2001:db8::10")),
         ports=(25, 587),
         interface="eth0",
+        dkim_selectors=("2026", "mail.a"),
     )
     assert configuration.resolver == ResolverSection(
         nameservers=(

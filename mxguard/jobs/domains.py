@@ -1,0 +1,50 @@
+"""What DNS says of the host's own domains, held against the host and its peers."""
+
+from __future__ import annotations
+
+from mxguard.checks import mx, sender_policy
+from mxguard.checks.mx import Surroundings
+from mxguard.jobs.load import Loaded, shipped_catalogue
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.domain import MailDomain
+from mxguard.model.finding import Finding
+from mxguard.model.network import Network
+from mxguard.model.snapshot import Snapshot
+from mxguard.system.addresses import is_own_address
+
+
+def domain_findings(
+    loaded: Loaded, allowlist: Allowlist, snapshot: Snapshot | None
+) -> tuple[Finding, ...]:
+    """Ask DNS about the domains of `[host]`, and check them; ungraded. Nothing without a domain.
+
+    `snapshot` is the host that is meant, None for this one. DNS that fails is a finding; it takes
+    no longer than the resolver's deadline. Raises UndecidedError where no name server can be asked.
+    """
+    host = loaded.configuration.host
+    if not host.domains:
+        return ()
+    # dnspython costs 70 ms, which an audit without domains need not spend.
+    from mxguard.resolve.domains import survey
+
+    domains = survey(host.domains, host.dkim_selectors, loaded.configuration.resolver)
+    around = Surroundings(
+        allowlist=allowlist,
+        peers=loaded.peers,
+        providers=shipped_catalogue().providers(),
+        own=_own(domains, host.addresses, snapshot),
+        grace=loaded.configuration.limits.grace,
+    )
+    return (*mx.findings(domains, around), *sender_policy.findings(domains))
+
+
+def _own(
+    domains: tuple[MailDomain, ...], configured: tuple[Network, ...], snapshot: Snapshot | None
+) -> frozenset[Network]:
+    """Those of the MX hosts' addresses that are the host's."""
+    named = {address for domain in domains for host in domain.hosts for address in host.addresses}
+    if snapshot is None:
+        held = {address for address in named if is_own_address(address)}
+    else:
+        held = {one.address for one in snapshot.addresses}
+    return frozenset(named & (held | set(configured)))
