@@ -136,7 +136,7 @@ def _sort(ruleset: NftRuleset) -> _Parts:
                 parts.plain.append(_request(message))
         elif kind == Type.NEWRULE:
             key = (family, fields[Rule.TABLE], fields[Rule.CHAIN])
-            compat = compatibility(fields.get(Rule.EXPRESSIONS, b""))
+            compat = compatibility(family, fields.get(Rule.EXPRESSIONS, b""))
             parts.rules[key].append(_request(message, compat))
         else:
             parts.plain.append(_request(message))

@@ -122,6 +122,22 @@ ip6tables-nft -A INPUT -p icmpv6 --icmpv6-type 135 -j ACCEPT
 ip6tables-nft -A INPUT -p tcp -m multiport --dports 25 -m hl --hl-eq 255 -j ACCEPT
 """
 
+BRIDGE = """
+ip link add br0 type bridge; ip link set br0 up
+E=ebtables-nft
+$E -A INPUT -p IPv4 --ip-src 1.2.3.4 --ip-proto tcp --ip-dport 25 -j DROP
+$E -A FORWARD -p IPv6 --ip6-src 2001:db8::/32 -j DROP
+$E -A INPUT --limit 5/s -j ACCEPT
+$E -A INPUT -s 00:11:22:33:44:55 -j mark --mark-set 1
+$E -A INPUT --among-src 00:11:22:33:44:55=1.2.3.4,00:11:22:33:44:56 -j DROP
+$E -A INPUT -p ARP --arp-opcode 1 -j ACCEPT; $E -A INPUT -p 802_1Q --vlan-id 5 -j DROP
+$E -A INPUT -p ! IPv4 --log --log-prefix x -j CONTINUE; $E -A INPUT --pkttype-type multicast -j DROP
+$E -t nat -A PREROUTING -j redirect
+$E -t nat -A POSTROUTING -j snat --to-source 00:11:22:33:44:55
+arptables-nft -A INPUT -s 1.2.3.4 -j DROP
+arptables-nft -A OUTPUT -j mangle --mangle-ip-s 1.2.3.5
+"""
+
 SETS = """
 ipset create gone hash:ip; ipset create bad hash:net timeout 300 counters
 ipset create all list:set; ipset create ports bitmap:port range 0-100
@@ -164,6 +180,13 @@ def test_rules_with_xt_matches_are_printed_alike() -> None:
         assert copy.differences() == ()
         assert set(snapshot.xtables) == {"iptables-nft", "ip6tables-nft"}
         for command in commands:
+            assert listing(copy.host, command) == listing(host, command)
+
+
+def test_rules_of_bridges_and_arp_are_printed_alike() -> None:
+    with host_of(BRIDGE) as (host, snapshot), build_copy(snapshot) as copy:
+        assert copy.differences() == ()
+        for command in ("ebtables-nft-save", "arptables-nft-save", NFT):
             assert listing(copy.host, command) == listing(host, command)
 
 

@@ -18,7 +18,6 @@ from mxguard.system.netlink import NETLINK_NETFILTER, NetlinkSocket
 from mxguard.system.ruleset import read_ruleset
 
 FEWEST_DUMPS = 162
-FEWEST_RULES = 1300
 
 
 def faults_of_a_copy(host: Namespace, *listings: tuple[str, ...]) -> list[str]:
@@ -73,9 +72,17 @@ def _loads(host: Namespace, dump: Path) -> bool:
     return True
 
 
-@pytest.mark.parametrize("program", ["iptables-nft", "ip6tables-nft"])
-def test_every_match_and_target_of_iptables_is_copied(program: str) -> None:
-    prefixes = ("libxt_", "libipt_" if program == "iptables-nft" else "libip6t_")
+@pytest.mark.parametrize(
+    ("program", "prefixes", "fewest"),
+    [
+        ("iptables-nft", ("libxt_", "libipt_"), 1300),
+        ("ip6tables-nft", ("libxt_", "libip6t_"), 1300),
+        ("ebtables-nft", ("libebt_",), 340),
+    ],
+)
+def test_every_match_and_target_of_iptables_is_copied(
+    program: str, prefixes: tuple[str, ...], fewest: int
+) -> None:
     cases = sorted(upstream("iptables").rglob("extensions/*.t"))
     loaded, faults = 0, {}
     for case in (one for one in cases if one.name.startswith(prefixes)):
@@ -86,7 +93,7 @@ def test_every_match_and_target_of_iptables_is_copied(program: str) -> None:
             if found:
                 faults[case.name] = found
     assert faults == {}
-    assert loaded >= FEWEST_RULES
+    assert loaded >= fewest
 
 
 def _load_rules(host: Namespace, program: str, lines: list[str]) -> int:

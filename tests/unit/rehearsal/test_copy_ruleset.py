@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 from mxguard.model.snapshot import NftRuleset
 from mxguard.rehearsal import ruleset
@@ -264,13 +265,13 @@ def compared(operator: int, protocol: int) -> bytes:
     )
 
 
-def compat(*expressions: bytes) -> dict[int, bytes]:
-    got = compatibility(b"".join(expressions))
+def compat(*expressions: bytes, family: int = NFPROTO_INET) -> dict[int, bytes]:
+    got = compatibility(family, b"".join(expressions))
     return netlink.attribute_map(netlink.attribute_map(got).get(Rule.COMPAT, b""))
 
 
 def test_a_rule_without_xt_matches_needs_no_protocol_beside_it() -> None:
-    assert compatibility(META_L4PROTO + compared(0, 6)) == b""
+    assert compatibility(NFPROTO_INET, META_L4PROTO + compared(0, 6)) == b""
 
 
 def test_the_protocol_of_a_rule_with_xt_matches_is_read_from_the_rule() -> None:
@@ -282,6 +283,14 @@ def test_the_protocol_of_a_rule_with_xt_matches_is_read_from_the_rule() -> None:
 def test_an_inverted_protocol_is_said_to_be_inverted() -> None:
     got = compat(META_L4PROTO, compared(1, 17), XT_MATCH)
     assert got == {1: struct.pack("!I", 17), 2: struct.pack("!I", 2)}
+
+
+def test_on_a_bridge_the_protocol_is_the_ethernet_type_as_it_lies_in_memory() -> None:
+    load = expression("payload", u32(1, 1), u32(2, 0), u32(3, 12), u32(4, 2))
+    arp = expression("cmp", u32(1, 1), u32(2, 0), nested(3, attribute(1, b"\x08\x06")))
+    got = compat(load, arp, XT_MATCH, family=nftables.NFPROTO_BRIDGE)
+    assert got[1] == struct.pack("!I", int.from_bytes(b"\x08\x06", sys.byteorder))
+    assert compat(load, arp, XT_MATCH)[1] == bytes(4)
 
 
 def test_without_a_protocol_in_the_rule_it_is_none() -> None:
