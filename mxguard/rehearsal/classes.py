@@ -24,14 +24,22 @@ from mxguard.model.ranges import Range, to_networks, union
 from mxguard.model.snapshot import Snapshot
 from mxguard.rehearsal import route_conditions, saved_rules
 from mxguard.rehearsal.expressions import Chain, Place, Ruleset, read_ruleset
+from mxguard.rehearsal.headers import View
 from mxguard.rehearsal.ipset_addresses import Ipsets, read_ipsets
 from mxguard.rehearsal.predicates import Items, Outcome, Piecework, Role, cut
-from mxguard.rehearsal.rule_conditions import View, conditions
+from mxguard.rehearsal.rule_conditions import conditions
 from mxguard.rehearsal.spans import Asker
 from mxguard.rehearsal.xt_blobs import SetUse, XtBlobs
+from mxguard.system.nftables import (
+    NFPROTO_ARP,
+    NFPROTO_BRIDGE,
+    NFPROTO_IPV4,
+    NFPROTO_IPV6,
+    NFPROTO_NETDEV,
+)
+from mxguard.system.nftables_expressions import Immediate, Lookup
 
 _SINGLES = 256
-_INET, _IPV4, _ARP, _NETDEV, _BRIDGE, _IPV6 = 1, 2, 3, 5, 7, 10
 _SENDING, _RECEIVING = frozenset({Role.SOURCE}), frozenset({Role.DESTINATION})
 _BOTH = _SENDING | _RECEIVING
 # Prerouting, input, forward, output, postrouting, and inet's ingress.
@@ -112,12 +120,12 @@ def _nftables(ruleset: Ruleset, asker: Asker, xt: XtBlobs) -> Iterator[Outcome]:
 
 def _views(table_family: int, roles: frozenset[Role], family: int) -> Iterator[View]:
     """The kinds of packets with the peer's address that a table's chains can meet."""
-    other = {4: _IPV6, 6: _IPV4}[family]
+    other = {4: NFPROTO_IPV6, 6: NFPROTO_IPV4}[family]
     ordered = sorted(roles, key=lambda role: role.value)
-    if table_family not in (other, _ARP):
+    if table_family not in (other, NFPROTO_ARP):
         for role in ordered:
             yield View(family, role)
-    if family == 4 and table_family in (_ARP, _NETDEV, _BRIDGE):
+    if family == 4 and table_family in (NFPROTO_ARP, NFPROTO_NETDEV, NFPROTO_BRIDGE):
         for role in ordered:
             yield View(family, role, is_arp=True)
 
@@ -142,9 +150,9 @@ def _reached(ruleset: Ruleset) -> dict[Place, frozenset[Role]]:
 
 
 def _base_roles(chain: Chain) -> frozenset[Role]:
-    if chain.place.family == _ARP:
+    if chain.place.family == NFPROTO_ARP:
         return _BOTH
-    if chain.place.family == _NETDEV or chain.hook is None or chain.hook >= len(_INET_HOOKS):
+    if chain.place.family == NFPROTO_NETDEV or chain.hook is None or chain.hook >= len(_INET_HOOKS):
         return _BOTH
     # A nat chain sees the first packet of a connection alone, and that is the peer's.
     return (_NAT_HOOKS if chain.type == "nat" else _INET_HOOKS)[chain.hook]
@@ -155,11 +163,11 @@ def _jumps(ruleset: Ruleset, place: Place) -> set[str]:
     for rule in ruleset.rules.get(place, ()):
         for expression in rule.expressions:
             if expression.name == "immediate":
-                target = expression.jump(2)
+                target = expression.jump(Immediate.DATA)
                 if target is not None:
                     found.add(target)
-            elif expression.name == "lookup" and 3 in expression.attributes:
-                questioned = Place(place.family, place.table, expression.name_of(1))
+            elif expression.name == "lookup" and Lookup.DREG in expression.attributes:
+                questioned = Place(place.family, place.table, expression.name_of(Lookup.SET))
                 found |= ruleset.sets[questioned].jumps()
     return found
 

@@ -30,6 +30,10 @@ _ATTRIBUTE = struct.Struct("=HH")
 # NFTA_SET_DESC_CONCAT, NFTA_SET_FIELD_LEN, NFTA_VERDICT_CHAIN
 _SET_DESC_CONCAT, _SET_FIELD_LEN = 2, 1
 _VERDICT_CHAIN = 2
+_INTERVAL_END = _ATTRIBUTE.pack(8, SetElement.FLAGS) + SetElementFlag.INTERVAL_END.to_bytes(
+    4, "big"
+)
+"""The attribute of an element that says nothing but where an interval has ended."""
 _KEEPS_COUNT_ONLY = frozenset({"counter", "last"})
 
 
@@ -240,6 +244,8 @@ def _read_elements(data: bytes, key_length: int) -> Iterator[Element]:
         length, _kind = unpack(data, position)
         if length == bare:
             yield Element(data[position + 12 : position + 12 + key_length], None, False, b"")
+        elif length == bare + 8 and data[position + bare : position + length] == _INTERVAL_END:
+            yield Element(data[position + 12 : position + 12 + key_length], None, True, b"")
         else:
             element = _read_element(data, position + 4, position + length, key_length)
             if element is not None:
@@ -268,7 +274,8 @@ def _read_element(data: bytes, position: int, end: int, key_length: int) -> Elem
         position += (length + 3) & ~3
     if key is None or flags & SetElementFlag.CATCHALL:
         return None
-    outcome.append(_decisive_state(states, SetElement.EXPR, SetElement.EXPRESSIONS))
+    if states:
+        outcome.append(_decisive_state(states, SetElement.EXPR, SetElement.EXPRESSIONS))
     return Element(key, key_end, bool(flags & SetElementFlag.INTERVAL_END), b"".join(outcome))
 
 

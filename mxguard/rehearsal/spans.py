@@ -137,14 +137,25 @@ class Asker:
             (int.from_bytes(key, "big"), not is_end, outcome)
             for key, _key_end, is_end, outcome in questioned.elements()
         )
+        asked = self._outermost(span)
         for position, (first, is_start, outcome) in enumerate(bounds):
             if not is_start:
                 continue
-            follows = position + 1 < len(bounds)
-            last = bounds[position + 1][0] - 1 if follows else top
+            last = bounds[position + 1][0] - 1 if position + 1 < len(bounds) else top
+            if last < asked[0] or asked[1] < first:
+                continue
             item = self.items.token(("element", outcome))
             for low, high in self._interval(span, first, last):
                 yield Piece(low, high, item)
+
+    def _outermost(self, span: Span) -> Range:
+        """The least and the greatest number that the span can be for an address at hand.
+
+        Of a large set most elements lie outside, and need not be looked at.
+        """
+        if span != self._plain_address() or not self.within:
+            return 0, (1 << (8 * len(span))) - 1
+        return self.within[0][0], self.within[-1][1]
 
     def _concatenated_ranges(self, span: Span, questioned: Set) -> Iterator[Piece]:
         fields = list(_fields(questioned.fields))

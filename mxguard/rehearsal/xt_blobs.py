@@ -19,8 +19,8 @@ from mxguard.rehearsal.ipset_addresses import Ipsets
 from mxguard.rehearsal.predicates import Condition, Fails, Role, masked
 from mxguard.rehearsal.spans import Asker
 from mxguard.rehearsal.xt_names import COUNTING, SILENT_TARGETS, match_doubt, target_doubt
+from mxguard.system.nftables_expressions import Extension
 
-_NAME, _REVISION, _INFO = 1, 2, 3
 _IPRANGE = struct.Struct("=16s16s16s16sB")
 _IPRANGE_FLAGS = {Role.SOURCE: (0x01, 0x10), Role.DESTINATION: (0x02, 0x20)}
 _CONNTRACK_FLAGS_AT = 128 + 8 + 2 + 8
@@ -49,8 +49,8 @@ class XtBlobs:
 
     def match(self, expression: Expression, role: Role, asker: Asker) -> Asked:
         """What a match asks."""
-        name = expression.name_of(_NAME)
-        info = expression.attributes.get(_INFO, b"")
+        name = expression.name_of(Extension.NAME)
+        info = expression.attributes.get(Extension.INFO, b"")
         if name == "iprange":
             return Asked(_iprange(info, role, asker))
         if name == "conntrack":
@@ -61,11 +61,11 @@ class XtBlobs:
 
     def target(self, expression: Expression, role: Role, asker: Asker) -> Asked:
         """What a target asks."""
-        name = expression.name_of(_NAME)
-        info = expression.attributes.get(_INFO, b"")
+        name = expression.name_of(Extension.NAME)
+        info = expression.attributes.get(Extension.INFO, b"")
         if name == "SET":
             return Asked(self._sets(role, asker).conditions, has_effect=True)
-        if name == "DNAT" and _chooses(info, expression.number(_REVISION)):
+        if name == "DNAT" and _chooses(info, expression.number(Extension.REV)):
             return Asked((), "chooses a destination by a hash of the address", True)
         return Asked((), target_doubt(name), name not in SILENT_TARGETS)
 

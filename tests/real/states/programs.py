@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from states.stage import Stage, State
+from states.stage import Stage, State, networks
 
 Prepare = Callable[[Stage], contextlib.AbstractContextManager[None]]
 
@@ -240,6 +240,7 @@ STATES = (
     State(
         "ufw with a limit",
         prepare=ufw("ufw limit 25/tcp"),
+        peers=networks("198.51.100.2/31 2001:db8:5::2"),
         remembers=True,
         connections=10,
     ),
