@@ -38,7 +38,8 @@ _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/se
 OWN_FOLDER = ".mxguard"
 """Where in the covered queue folder our own files are."""
 
-# postfix-files(5): the folders below the queue, their owners and modes.
+# postfix-files(5): the folders below the queue and their modes, but for the set-group-ID bit of
+# `public`: nobody submits mail here, and RestrictSUIDSGID (systemd.exec(5)) would not let us set it.
 _QUEUE_FOLDERS = {
     "active": 0o700,
     "bounce": 0o700,
@@ -50,7 +51,7 @@ _QUEUE_FOLDERS = {
     "incoming": 0o700,
     "maildrop": 0o1730,
     "private": 0o700,
-    "public": 0o2710,
+    "public": 0o710,
     "saved": 0o700,
     "trace": 0o700,
 }
