@@ -23,6 +23,7 @@ from mxguard.report.audit_text import audit_text
     help="Audit the host that this snapshot is of, and not this one.",
 )
 @click.option("--peer", metavar="NAME", help="This peer alone.")
+@click.option("--offline", is_flag=True, help="Ask no name server about the domains of [host].")
 @click.option(
     "--fail-on",
     type=click.Choice([severity.value for severity in Severity]),
@@ -31,7 +32,9 @@ from mxguard.report.audit_text import audit_text
     help="The least severity of a finding that makes the exit code 1.",
 )
 @mxguard_command
-def command(session: Session, snapshot_file: Path | None, peer: str | None, fail_on: str) -> int:
+def command(
+    session: Session, snapshot_file: Path | None, peer: str | None, offline: bool, fail_on: str
+) -> int:
     """Try, in a disposable copy of this host, whether every peer gets through.
 
     The kernel decides, on the rules, routes and sysctls as they are now. Nothing on the host is
@@ -39,7 +42,7 @@ def command(session: Session, snapshot_file: Path | None, peer: str | None, fail
     """
     loaded = load(session.config)
     snapshot = read(snapshot_file) if snapshot_file else None
-    found = audit(loaded, Options(peer, snapshot))
+    found = audit(loaded, Options(peer, snapshot, ask_dns=not offline))
     if session.is_json:
         session.document(audit_document(found))
     else:

@@ -12,6 +12,7 @@ from mxguard.checks.installed import Installed
 from mxguard.host.snapshot import take_snapshot
 from mxguard.install import recovery
 from mxguard.install.plan import make_plan
+from mxguard.jobs.domains import domain_findings
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.render import wanted_files
@@ -30,12 +31,14 @@ from mxguard.targets.nftables import NftablesTarget
 class Options:
     """What to audit. `peer` None is all of them; `snapshot` None is this host as it is now.
 
-    `rehearsal` is one of this moment that is at hand already.
+    `rehearsal` is one of this moment that is at hand already. `ask_dns`: what DNS says of the
+    domains of `[host]` is checked too.
     """
 
     peer: str | None = None
     snapshot: Snapshot | None = None
     rehearsal: Rehearsal | None = None
+    ask_dns: bool = False
 
 
 def audit(loaded: Loaded, options: Options) -> Audit:
@@ -46,11 +49,14 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     configuration = loaded.configuration
     allowlist = locked_allowlist(configuration)
     concerned = _of_interest(allowlist, options.peer)
+    # Asked first: the rehearsal of a snapshot may leave this process in a namespace without network.
+    asked = domain_findings(loaded, allowlist, options.snapshot) if options.ask_dns else ()
     rehearsal = options.rehearsal or _rehearse(configuration, allowlist, concerned, options)
     found = [
         *firewall.findings(rehearsal.reachability),
         *routing.findings(concerned, rehearsal.reachability),
         *dns.findings(concerned),
+        *asked,
     ]
     if options.snapshot is None:
         now = datetime.now(UTC)

@@ -7,6 +7,7 @@ from mxguard.checks.mx import Surroundings
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.domain import MailDomain
+from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Snapshot
@@ -19,7 +20,7 @@ def domain_findings(
     """Ask DNS about the domains of `[host]`, and check them; ungraded. Nothing without a domain.
 
     `snapshot` is the host that is meant, None for this one. DNS that fails is a finding; it takes
-    no longer than the resolver's deadline. Raises UndecidedError where no name server can be asked.
+    no longer than the resolver's deadline.
     """
     host = loaded.configuration.host
     if not host.domains:
@@ -27,7 +28,11 @@ def domain_findings(
     # dnspython costs 70 ms, which an audit without domains need not spend.
     from mxguard.resolve.domains import survey
 
-    domains = survey(host.domains, host.dkim_selectors, loaded.configuration.resolver)
+    try:
+        domains = survey(host.domains, host.dkim_selectors, loaded.configuration.resolver)
+    except UndecidedError as error:
+        subject = ", ".join(host.domains)
+        return (Finding(id="MXG130", subject=subject, evidence=f"undecided: {error}"),)
     around = Surroundings(
         allowlist=allowlist,
         peers=loaded.peers,

@@ -208,7 +208,8 @@ def test_every_setting_of_the_starter_shows_its_default(tmp_path: Path) -> None:
     assert evolve(shown.resolver, nameservers=()) == default.resolver
     assert (shown.targets, shown.paths) == (default.targets, default.paths)
     assert evolve(shown.rehearsal, recipient=None) == default.rehearsal
-    assert evolve(shown.host, domains=(), addresses=(), interface=None) == default.host
+    examples = {"domains": (), "addresses": (), "interface": None, "dkim_selectors": ()}
+    assert evolve(shown.host, **examples) == default.host
 
 
 def test_the_starter_shows_every_setting() -> None:
