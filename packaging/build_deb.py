@@ -142,7 +142,7 @@ def _date(tree: Path, epoch: int) -> None:
 
 
 def debhelper_name(unit: str) -> str:
-    """Where dh_installsystemd(1) looks for a unit: PACKAGE.UNIT, or UNIT where they are the same."""
+    """Where dh_installsystemd(1) looks for a unit: PACKAGE.UNIT, or UNIT where both are one."""
     return unit if unit.rpartition(".")[0] == NAME else f"{NAME}.{unit}"
 
 

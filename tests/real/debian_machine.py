@@ -148,7 +148,7 @@ class Machine:
         return said
 
     def files(self) -> dict[str, str]:
-        """Every file and folder on disk with its owner, mode and content; what comes and goes aside.
+        """Every file and folder on disk with its owner, mode and content.
 
         Left out are logs, caches, dpkg's own books, and what a running Postfix renews.
         """

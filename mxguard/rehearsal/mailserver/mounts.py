@@ -39,7 +39,7 @@ OWN_FOLDER = ".mxguard"
 """Where in the covered queue folder our own files are."""
 
 # postfix-files(5): the folders below the queue and their modes, but for the set-group-ID bit of
-# `public`: nobody submits mail here, and RestrictSUIDSGID (systemd.exec(5)) would not let us set it.
+# `public`: nobody submits mail here, and RestrictSUIDSGID (systemd.exec(5)) forbids it.
 _QUEUE_FOLDERS = {
     "active": 0o700,
     "bounce": 0o700,
