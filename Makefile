@@ -6,14 +6,18 @@ XDIST  ?= 2
 
 # What mxguard works with on a mail host, and what its tests and the demo stand up beside it.
 RUNTIME_PACKAGES := python3 python3-venv nftables iproute2 iptables ipset postfix
-TEST_PACKAGES    := nsd unbound ldnsutils fail2ban bind9-dnsutils tcpdump
+DEMO_PACKAGES    := nsd
+TEST_PACKAGES    := $(DEMO_PACKAGES) unbound ldnsutils fail2ban bind9-dnsutils tcpdump
+# The libraries as Debian has them, older than the index's: the unit tests run on both.
+DEBIAN_LIBRARIES := python3-attr python3-click python3-dnspython python3-rich \
+                    python3-pytest python3-pytest-xdist python3-hypothesis python3-yaml
 
 .PHONY: help
 help:
 	@echo "make demo     the main job, on a mail host in network namespaces (root)"
 	@echo "make test     every check and test (root)"
 	@echo "make venv     .venv/bin/mxguard"
-	@echo "make unit     the fast tests"
+	@echo "make unit     the fast tests; make unit-debian: on Debian's own libraries"
 	@echo "make real     the tests on real nftables, Postfix and name servers (root)"
 	@echo "make lint     ruff, mypy strict"
 	@echo "make bench    the benchmarks"
@@ -44,19 +48,25 @@ lint: venv
 unit: venv
 	$(BIN)/pytest -n $(XDIST) tests/unit
 
+.PHONY: unit-debian
+unit-debian: venv
+	@packaging/install-packages $(DEBIAN_LIBRARIES)
+	$(PYTHON) -m pytest -n $(XDIST) tests/unit
+
 .PHONY: real
 real: venv test-packages
 	$(BIN)/pytest -n $(XDIST) tests/real
 
 .PHONY: test
-test: lint unit real
+test: lint unit unit-debian real
 
 .PHONY: bench
 bench: venv test-packages
 	$(BIN)/python -m tests.bench
 
 .PHONY: demo
-demo: venv test-packages
+demo: venv
+	@packaging/install-packages $(DEMO_PACKAGES)
 	@$(BIN)/python -m demo
 
 .PHONY: clean
