@@ -100,14 +100,35 @@ def _once_more(flood: Callable[[], Outcome]) -> Outcome:
 def hold(
     theatre: Theatre, speakers: Sequence[Speaker], step: Round, settings: MailSettings
 ) -> list[Held]:
-    """The round with all speakers, on one fresh instance, or on one each where it `is_alone`."""
+    """The round with all speakers on a fresh instance, together, or one by one if it `is_alone`."""
     if not speakers:
         return []
     if step.is_alone:
-        return [
-            held for speaker in speakers for held in _together(theatre, [speaker], step, settings)
-        ]
+        return _one_by_one(theatre, speakers, step, settings)
     return _together(theatre, speakers, step, settings)
+
+
+def _one_by_one(
+    theatre: Theatre, speakers: Sequence[Speaker], step: Round, settings: MailSettings
+) -> list[Held]:
+    """One speaker after another on one instance: what counts, counts each address by itself.
+
+    An instance that ran out of processes is under stress from then on, which the next must not
+    meet.
+    """
+    waiting = list(speakers)
+    held: list[Held] = []
+    while waiting:
+        with theatre.open() as (instance, services):
+            while waiting and not _is_under_stress(instance.log):
+                speaker = waiting.pop(0)
+                outcome = perform(theatre, speaker, step, settings, speaker.peer.port)
+                held.append(_held(speaker, step, outcome, instance.log, services))
+    return held
+
+
+def _is_under_stress(log: MailLog) -> bool:
+    return any("has reached its process limit" in line.text for line in log.lines())
 
 
 def _together(
