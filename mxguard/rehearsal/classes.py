@@ -26,7 +26,7 @@ from mxguard.rehearsal import route_conditions, saved_rules
 from mxguard.rehearsal.expressions import Chain, Place, Ruleset, read_ruleset
 from mxguard.rehearsal.headers import View
 from mxguard.rehearsal.ipset_addresses import Ipsets, read_ipsets
-from mxguard.rehearsal.predicates import Items, Outcome, Piecework, Role, cut
+from mxguard.rehearsal.predicates import Items, Outcome, Piece, Piecework, Role, clip, cut
 from mxguard.rehearsal.rule_conditions import conditions
 from mxguard.rehearsal.spans import Asker
 from mxguard.rehearsal.xt_blobs import SetUse, XtBlobs
@@ -61,24 +61,41 @@ class AddressClass:
     doubts: tuple[str, ...] = ()
 
 
-def classes(networks: Iterable[Network], snapshot: Snapshot) -> tuple[AddressClass, ...]:
-    """The classes of the networks' addresses on this host, IPv4 first, in address order.
+class Cutter:
+    """Cuts on one host whatever lies in `networks`: the host is asked once, for all peers.
 
     Raises UndecidedError where the snapshot's messages are malformed.
     """
-    by_family: dict[int, list[Range]] = {4: [], 6: []}
-    for network in networks:
-        by_family[network.family].append((network.first, network.last))
-    ruleset = read_ruleset(snapshot.nftables.messages)
-    ipsets = read_ipsets(snapshot.ipsets)
-    found: list[AddressClass] = []
-    for family, ranges in by_family.items():
-        if ranges:
-            asker = Asker(family, union(ranges), Items())
+
+    def __init__(self, snapshot: Snapshot, networks: Iterable[Network]) -> None:
+        ruleset = read_ruleset(snapshot.nftables.messages)
+        ipsets = read_ipsets(snapshot.ipsets)
+        self._pieces: dict[int, list[Piecework]] = {}
+        for family, ranges in _by_family(networks).items():
+            asker = Asker(family, ranges, Items())
             asked = _told_apart(_outcomes(snapshot, ruleset, ipsets, asker))
-            for piecework in cut(asked, asker.within):
-                found.extend(_classes_of(family, piecework))
-    return tuple(found)
+            self._pieces[family] = cut(asked, ranges)
+
+    def classes(self, networks: Iterable[Network]) -> tuple[AddressClass, ...]:
+        """The classes of some of the addresses, IPv4 first, by their lowest address."""
+        return tuple(
+            group
+            for family, ranges in _by_family(networks).items()
+            for piecework in self._pieces[family]
+            for group in _classes_of(family, piecework, ranges)
+        )
+
+
+def classes(networks: Sequence[Network], snapshot: Snapshot) -> tuple[AddressClass, ...]:
+    """The classes of the networks' addresses on a host; see `Cutter`."""
+    return Cutter(snapshot, networks).classes(networks)
+
+
+def _by_family(networks: Iterable[Network]) -> dict[int, list[Range]]:
+    found: dict[int, list[Range]] = {4: [], 6: []}
+    for network in networks:
+        found[network.family].append((network.first, network.last))
+    return {family: union(ranges) for family, ranges in found.items() if ranges}
 
 
 def _told_apart(outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -172,15 +189,18 @@ def _jumps(ruleset: Ruleset, place: Place) -> set[str]:
     return found
 
 
-def _classes_of(family: int, piecework: Piecework) -> Iterator[AddressClass]:
-    ranges, doubts = piecework.ranges, piecework.doubts
-    size = sum(last - first + 1 for first, last in ranges)
+def _classes_of(
+    family: int, piecework: Piecework, within: Sequence[Range]
+) -> Iterator[AddressClass]:
+    doubts = piecework.doubts
+    pieces = clip((Piece(first, last, 0) for first, last in piecework.ranges), within)
+    size = sum(last - first + 1 for first, last, _item in pieces)
     bits = 32 if family == 4 else 128
     if doubts and size <= _SINGLES:
-        for first, last in ranges:
+        for first, last, _item in pieces:
             for address in range(first, last + 1):
                 single = Network(family, address, bits)
                 yield AddressClass(single, (single,))
-        return
-    representative = Network(family, ranges[0][0], bits)
-    yield AddressClass(representative, tuple(to_networks(family, ranges)), doubts)
+    elif pieces:
+        members = to_networks(family, ((first, last) for first, last, _item in pieces))
+        yield AddressClass(Network(family, pieces[0].first, bits), tuple(members), doubts)

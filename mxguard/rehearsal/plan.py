@@ -6,8 +6,7 @@ on which nothing can arrive raises UndecidedError: it is a gap in the proof, not
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from attrs import frozen
 
@@ -15,10 +14,9 @@ from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import Network, parse_network
-from mxguard.model.ranges import Range, merge, to_networks, union
 from mxguard.model.snapshot import Link, Snapshot
 from mxguard.rehearsal import links
-from mxguard.rehearsal.classes import AddressClass, classes
+from mxguard.rehearsal.classes import AddressClass, Cutter
 from mxguard.system import netlink
 
 _NDMSG_SIZE, _NDA_LLADDR = 12, 2
@@ -60,44 +58,18 @@ def cases(snapshot: Snapshot, allowlist: Allowlist, configuration: Configuration
     goals = destinations(snapshot, configuration)
     arrivals = {goal: arrival(snapshot, configuration, goal) for goal in goals}
     # Once for all peers: every cut reads the whole rule set.
-    groups = classes(merge(entry.network for entry in allowlist.entries), snapshot)
+    cutter = Cutter(snapshot, [entry.network for entry in allowlist.entries])
     for peer in dict.fromkeys(entry.peer for entry in allowlist.entries):
         by_ports: dict[tuple[int, ...], list[Network]] = {}
         for entry in allowlist.of(peer):
             by_ports.setdefault(entry.ports, []).append(entry.network)
         for ports, networks in by_ports.items():
-            for group in _held(groups, networks):
+            for group in cutter.classes(networks):
                 for goal in goals:
                     if goal.family != group.representative.family:
                         continue
                     for port in ports:
                         yield Case(peer, group, goal, port, arrivals[goal])
-
-
-def _held(groups: Iterable[AddressClass], networks: Iterable[Network]) -> Iterator[AddressClass]:
-    """The part of each class that lies in `networks`, where there is one."""
-    given: dict[int, list[Range]] = {4: [], 6: []}
-    for network in networks:
-        given[network.family].append((network.first, network.last))
-    held = {family: union(ranges) for family, ranges in given.items()}
-    for group in groups:
-        parts = [part for member in group.members for part in _overlap(member, held[member.family])]
-        if parts:
-            family = group.representative.family
-            members = tuple(to_networks(family, union(parts)))
-            inside = any(member.contains(group.representative) for member in members)
-            first = Network(family, members[0].first, members[0].bits)
-            yield AddressClass(group.representative if inside else first, members, group.doubts)
-
-
-def _overlap(member: Network, ranges: list[Range]) -> Iterator[Range]:
-    """The parts of sorted, disjoint ranges that lie in `member`."""
-    index = max(0, bisect_right(ranges, (member.first, member.first)) - 1)
-    while index < len(ranges) and ranges[index][0] <= member.last:
-        first, last = max(ranges[index][0], member.first), min(ranges[index][1], member.last)
-        if first <= last:
-            yield first, last
-        index += 1
 
 
 def destinations(snapshot: Snapshot, configuration: Configuration) -> tuple[Network, ...]:

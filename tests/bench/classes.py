@@ -79,7 +79,7 @@ def common() -> str:
 
 
 TASKS = (
-    Task("10 single addresses, 100 rules", common, SINGLES, 1, 0.02),
+    Task("10 single addresses, 100 rules", common, SINGLES, 1, 0.05),
     Task("a /12, a set of 10,000 elements inside it", one_set, (WIDE,), 2, 10),
     Task("10 single addresses, an interval set of 100,000", large_set, SINGLES, 1, 2),
     Task("a /12, 10,000 rules inside it", many_rules, (WIDE,), 10_001, 10),

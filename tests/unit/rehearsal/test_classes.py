@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mxguard.model.network import Network, containing, format_address, parse_network
 from mxguard.model.ranges import merge
 from mxguard.model.snapshot import Neighbour, NftRuleset, PolicyRule, Route, Snapshot
-from mxguard.rehearsal.classes import AddressClass, classes
+from mxguard.rehearsal.classes import AddressClass, Cutter, classes
 from mxguard.system.netlink import attribute
 from mxguard.system.routing import FIB_RULE_HDR, NDMSG, RTMSG
 
@@ -274,3 +274,12 @@ def test_ranges_of_ipv6_are_cut_as_well() -> None:
     outside, inside = classes([PEER6], snapshot(legacy=text))
     assert inside.members == (parse_network("2001:db8::40/123"),)
     assert_cover([outside, inside], [PEER6])
+
+
+def test_peers_are_cut_alike_together_and_alone() -> None:
+    text = filter_table("-A INPUT -s 198.51.100.0/25 -j DROP", "-A INPUT -m u32 --u32 0=1 -j DROP")
+    host = snapshot(legacy=text)
+    low, wide = parse_network("198.51.100.64/26"), parse_network("10.0.0.0/8")
+    cutter = Cutter(host, [PEER, wide])
+    for networks in ([PEER], [low], [wide], [low, wide]):
+        assert cutter.classes(networks) == classes(networks, host)
