@@ -78,12 +78,13 @@ class Cutter:
 
     def classes(self, networks: Iterable[Network]) -> tuple[AddressClass, ...]:
         """The classes of some of the addresses, IPv4 first, by their lowest address."""
-        return tuple(
+        found = [
             group
             for family, ranges in _by_family(networks).items()
             for piecework in self._pieces[family]
             for group in _classes_of(family, piecework, ranges)
-        )
+        ]
+        return tuple(sorted(found, key=lambda group: group.representative))
 
 
 def classes(networks: Sequence[Network], snapshot: Snapshot) -> tuple[AddressClass, ...]:
