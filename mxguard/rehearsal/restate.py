@@ -23,6 +23,7 @@ from mxguard.system.nftables import (
 
 _DYNSET_TIMEOUT, _DYNSET_EXPR, _DYNSET_FLAGS, _DYNSET_EXPRESSIONS = 6, 7, 9, 10
 _DYNSET_F_EXPR = 1 << 1
+_EXTHDR_DREG, _EXTHDR_OFFSET, _EXTHDR_LEN, _EXTHDR_FLAGS, _EXTHDR_SREG = 1, 3, 4, 5, 7
 _OSF_FLAGS = 3
 _QUOTA_FLAGS = 2
 _QUOTA_F_INV = 1 << 0
@@ -109,6 +110,21 @@ def _osf(data: bytes) -> bytes:
     )
 
 
+def _exthdr(data: bytes) -> bytes:
+    """nft_exthdr.c: what writes or takes away a TCP option is dumped like what reads one."""
+    fields = netlink.attribute_map(data)
+    if _EXTHDR_DREG in fields:
+        return data
+    refused = {_EXTHDR_FLAGS}
+    if _EXTHDR_SREG not in fields:
+        refused |= {_EXTHDR_OFFSET, _EXTHDR_LEN}
+    return b"".join(
+        attribute(number, value)
+        for number, value in netlink.attributes(data)
+        if number not in refused
+    )
+
+
 def _quota(data: bytes) -> bytes:
     """nft_quota.c: that a quota is used up is dumped as a flag, which is refused."""
     kept = []
@@ -121,6 +137,7 @@ def _quota(data: bytes) -> bytes:
 
 _EXPRESSIONS: dict[bytes, Callable[[bytes], bytes]] = {
     b"dynset\0": _dynset,
+    b"exthdr\0": _exthdr,
     b"osf\0": _osf,
     b"quota\0": _quota,
 }

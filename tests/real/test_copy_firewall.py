@@ -65,8 +65,12 @@ table inet f {
         log prefix "x; }" group 3
         fib saddr . iif oif missing drop comment "no way back"
         tcp dport 25 osf name "Linux" accept
+        tcp flags syn tcp option maxseg size set 1200
+        tcp flags syn reset tcp option sack-perm
         iif "eth0" tcp flags & (syn | ack) == syn tcp option maxseg size 1-500 drop
     }
+    chain clamp { type filter hook forward priority 0
+        tcp flags syn tcp option maxseg size set rt mtu; }
     chain out { type route hook output priority mangle; meta mark set 1; }
     chain nat { type nat hook prerouting priority dstnat; tcp dport 8025 dnat ip to 172.17.0.2:25; }
     chain post { type nat hook postrouting priority srcnat; ip saddr 1.1.1.1 snat ip to 2.2.2.2
@@ -343,7 +347,7 @@ def _rule(text: str, handle: int) -> str:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("nft add rule inet f input drop", "rules of chain inet f input: 14 on the host, 15 in"),
+        ("nft add rule inet f input drop", "rules of chain inet f input: 16 on the host, 17 in"),
         ("nft add element inet f recent '{ 9.9.9.9 }'", "elements of set inet f recent: 2 on"),
         ("nft delete table arp a", "table arp a: 1 on the host, 0 in the copy"),
         ("nft chain inet f input '{ policy accept; }'", "chain inet f input: number 1 differs"),

@@ -121,3 +121,45 @@ def _append(host: Namespace, program: str, table: str, chain: str, options: str)
     except ProgramError:
         return False
     return True
+
+
+FEWEST_TRANSLATIONS = 360
+
+
+def test_every_translation_of_iptables_into_nft_is_copied_to_the_byte() -> None:
+    loaded, faults = 0, {}
+    for case in sorted(upstream("iptables").rglob("extensions/*.txlate")):
+        for line in case.read_text().splitlines():
+            with Namespace.create() as host:
+                if not _add(host, line) or not _is_listed(host):
+                    continue
+                loaded += 1
+                found = faults_of_a_copy(host, ("nft", "-s", "list", "ruleset"))
+                if found:
+                    faults[line] = found
+    assert faults == {}
+    assert loaded >= FEWEST_TRANSLATIONS
+
+
+def _is_listed(host: Namespace) -> bool:
+    """Whether nft can print what it has loaded: a few rules make it stop at an assertion."""
+    try:
+        host.command(["nft", "list", "ruleset"])
+    except ProgramError:
+        return False
+    return True
+
+
+def _add(host: Namespace, line: str) -> bool:
+    """Load a line such as "nft 'add rule ip filter INPUT …'", its chain made first."""
+    command = line.removeprefix("nft ").strip("'")
+    words = command.split()
+    if not line.startswith("nft ") or words[1:2] != ["rule"] or len(words) < 6:
+        return False
+    family, table, chain = words[2:5]
+    made = f"add table {family} {table}\nadd chain {family} {table} {chain}\n"
+    try:
+        host.command(["nft", "-f", "-"], stdin=f"{made}{command}\n".encode())
+    except ProgramError:
+        return False
+    return True

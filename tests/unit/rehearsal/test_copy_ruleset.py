@@ -237,6 +237,13 @@ def test_a_timeout_of_a_dynamic_set_update_is_kept() -> None:
     assert restated_expression("dynset", text(1, "s"), attribute(6, HANDLE))[6] == HANDLE
 
 
+def test_what_writes_a_tcp_option_has_no_flags_and_what_takes_one_away_no_place() -> None:
+    place = (attribute(2, b"\2"), u32(3, 2), u32(4, 2), u32(5, 0), u32(6, 1))
+    assert restated_expression("exthdr", *place, u32(7, 1)).keys() == {2, 3, 4, 6, 7}
+    assert restated_expression("exthdr", *place).keys() == {2, 6}
+    assert restated_expression("exthdr", *place, u32(1, 1)).keys() == {1, 2, 3, 4, 5, 6}
+
+
 def test_a_used_up_quota_is_taken_back_without_saying_so() -> None:
     got = restated_expression("quota", attribute(1, HANDLE), u32(2, 3), attribute(4, HANDLE))
     assert got == {1: HANDLE, 2: struct.pack("!I", 1), 4: HANDLE}
