@@ -44,6 +44,9 @@ def run(
             preexec_fn=preexec,
             check=False,
         )
+    except FileNotFoundError as error:
+        said = f"{error.strerror}: it is not installed, or not in {environment['PATH']}"
+        raise ProgramError(argv, None, said) from error
     except OSError as error:
         raise ProgramError(argv, None, error.strerror or str(error)) from error
     except subprocess.TimeoutExpired as error:
