@@ -31,16 +31,13 @@ def run(
     standard error makes it a failure. Raises ProgramError where it is missing, ends
     otherwise, or is not done after `timeout` seconds (it is then killed).
     """
-    # NOTIFY_SOCKET and the like are none of a child's business.
-    path = os.environ.get("PATH", "")
-    environment = {"PATH": f"{path}:{SEARCH_PATH}" if path else SEARCH_PATH, "LC_ALL": "C.UTF-8"}
     try:
         done = subprocess.run(
             argv,
             input=stdin,
             capture_output=True,
             timeout=timeout,
-            env=environment,
+            env=environment(),
             preexec_fn=preexec,
             check=False,
         )
@@ -55,3 +52,10 @@ def run(
         said = done.stderr or done.stdout
         raise ProgramError(argv, done.returncode, said.decode(errors="replace"))
     return done.stdout.decode(errors="replace")
+
+
+def environment() -> dict[str, str]:
+    """What a program is given: a path that has sbin, a fixed locale, and nothing else."""
+    # NOTIFY_SOCKET and the like are none of a child's business.
+    path = os.environ.get("PATH", "")
+    return {"PATH": f"{path}:{SEARCH_PATH}" if path else SEARCH_PATH, "LC_ALL": "C.UTF-8"}
