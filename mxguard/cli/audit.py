@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.completion import peer_names
 from mxguard.jobs.audit import Options, audit
 from mxguard.jobs.load import load
 from mxguard.jobs.snapshot import read
@@ -22,7 +23,7 @@ from mxguard.report.audit_text import audit_text
     metavar="FILE",
     help="Audit the host that this snapshot is of, and not this one.",
 )
-@click.option("--peer", metavar="NAME", help="This peer alone.")
+@click.option("--peer", metavar="NAME", shell_complete=peer_names, help="This peer alone.")
 @click.option("--offline", is_flag=True, help="Ask no name server about the domains of [host].")
 @click.option(
     "--fail-on",

@@ -105,7 +105,20 @@ def mxguard_command(function: _Command) -> click.Command:
     wrapped: Callable[..., None] = run
     for option in options:
         wrapped = option(wrapped)
-    return click.command(context_settings={"help_option_names": ["-h", "--help"]})(wrapped)
+    settings = {"help_option_names": ["-h", "--help"]}
+    return click.command(cls=_WrittenOrder, context_settings=settings)(wrapped)
+
+
+class _WrittenOrder(click.Command):
+    """A command whose parameters stand in its help as in its module, and the shared ones last.
+
+    Decorators are applied from the last one up, and click lists them in that order.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The parameters, with click's own `--help` at the end."""
+        help_option = super().get_params(ctx)[len(self.params) :]
+        return [*reversed(self.params), *help_option]
 
 
 def fail(error: MxguardError) -> NoReturn:

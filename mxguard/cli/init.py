@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.completion import provider_names
 from mxguard.jobs.init import compose, write_starter
 
 
@@ -16,6 +17,7 @@ from mxguard.jobs.init import compose, write_starter
     "providers",
     multiple=True,
     metavar="NAME",
+    shell_complete=provider_names,
     help="A peer to put in, as 'mxguard providers' calls it. May be given again.",
 )
 @click.option(

@@ -7,6 +7,7 @@ import sys
 import traceback
 
 import click
+from click.shell_completion import CompletionItem
 
 from mxguard.cli.common import UNDECIDED, fail
 from mxguard.model.errors import MxguardError
@@ -38,6 +39,15 @@ class LazyGroup(click.Group):
         loaded: click.Command = importlib.import_module(f"mxguard.cli.{cmd_name}").command
         loaded.name = cmd_name
         return loaded
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands and options; click's own way would import every command for its help."""
+        found = [
+            CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.completion import provider_names
 from mxguard.jobs.load import shipped_catalogue
 from mxguard.report.providers import provider_text, providers_document, providers_text
 
 
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=provider_names)
 @mxguard_command
 def command(session: Session, name: str | None) -> int:
     """Show the services that are known by name, or all that is known of one, with its sources."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.completion import target_names
 from mxguard.jobs.load import load_configuration
 from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.render import render, write_under
@@ -15,7 +16,7 @@ from mxguard.report.json import render_document
 from mxguard.report.text import rendered_text
 
 
-@click.argument("targets", nargs=-1, metavar="[TARGET]…")
+@click.argument("targets", nargs=-1, metavar="[TARGET]…", shell_complete=target_names)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),

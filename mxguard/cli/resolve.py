@@ -7,6 +7,7 @@ import contextlib
 import click
 
 from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.completion import peer_names
 from mxguard.cli.progress import lookups
 from mxguard.cli.warnings import warn_of
 from mxguard.jobs.load import load
@@ -22,6 +23,7 @@ from mxguard.report.text import changes_text
     "accepted",
     multiple=True,
     metavar="PEER",
+    shell_complete=peer_names,
     help="Believe this peer's answer although it passes the limits. May be given again.",
 )
 @mxguard_command

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mxguard.cli.common import Session, mxguard_command, use_colour
+from mxguard.cli.completion import peer_names
 from mxguard.cli.progress import lookups
 from mxguard.cli.warnings import warn_of
 from mxguard.jobs.load import Loaded, load
@@ -37,10 +38,11 @@ _COLOURS = {"added": "green", "removed": "red", "hunk": "cyan", "file": "bright_
     "accepted",
     multiple=True,
     metavar="PEER",
+    shell_complete=peer_names,
     help="Believe this peer's answer although it passes the limits. May be given again.",
 )
 @click.option("--wire", is_flag=True, help="Have Postfix's own configuration name the tables, too.")
-@click.option("--unwire", is_flag=True, help="Take that out again, and do nothing else.")
+@click.option("--unwire", is_flag=True, help="Take out what --wire put in, and do nothing else.")
 @click.option("--withdraw", is_flag=True, help="Take every guard rule away, and do nothing else.")
 @click.option("--no-audit", is_flag=True, help="Do not try the peers on the host as it is then.")
 @click.option(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mxguard.cli.common import UNDECIDED, Session, mxguard_command
+from mxguard.cli.completion import peer_addresses
 from mxguard.jobs.load import load
 from mxguard.jobs.snapshot import read
 from mxguard.jobs.trace import Options, trace
@@ -15,8 +16,15 @@ from mxguard.report.audit_json import trace_document
 from mxguard.report.audit_text import trace_text
 
 
-@click.argument("address")
-@click.option("--port", type=click.IntRange(1, 65535), default=25, show_default=True, metavar="N")
+@click.argument("address", shell_complete=peer_addresses)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=25,
+    show_default=True,
+    metavar="N",
+    help="The port that it connects to.",
+)
 @click.option(
     "--snapshot",
     "snapshot_file",
