@@ -42,8 +42,9 @@ def run(
             check=False,
         )
     except FileNotFoundError as error:
-        said = f"{error.strerror}: it is not installed, or not in {environment['PATH']}"
-        raise ProgramError(argv, None, said) from error
+        path = environment()["PATH"]
+        detail = f"{error.strerror}: it is not installed, or not in {path}"
+        raise ProgramError(argv, None, detail) from error
     except OSError as error:
         raise ProgramError(argv, None, error.strerror or str(error)) from error
     except subprocess.TimeoutExpired as error:
