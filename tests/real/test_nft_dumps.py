@@ -163,3 +163,33 @@ def _add(host: Namespace, line: str) -> bool:
     except ProgramError:
         return False
     return True
+
+
+STATEMENTS = Path(__file__).with_name("nft_statements.txt")
+AROUND = """
+table inet t {{
+    set s {{ type ipv4_addr; flags dynamic,timeout; size 100; timeout 1m; }}
+    map m {{ type ipv4_addr : inet_service; flags dynamic; size 100; }}
+    map nm {{ type inet_service : ipv4_addr; }}
+    map im {{ type ipv4_addr : interval ipv4_addr; flags interval; }}
+    chain d {{ }}
+    chain c {{ {chain}; {rule}
+    }}
+}}
+"""
+
+
+def test_every_match_and_statement_of_nft_is_copied_to_the_byte() -> None:
+    chain, faults = "", {}
+    for line in STATEMENTS.read_text().splitlines():
+        if line.startswith("type "):
+            chain = line
+        elif line and not line.startswith("#"):
+            with Namespace.create() as host:
+                host.command(
+                    ["nft", "-f", "-"], stdin=AROUND.format(chain=chain, rule=line).encode()
+                )
+                found = faults_of_a_copy(host, ("nft", "-s", "list", "ruleset"))
+                if found:
+                    faults[line] = found
+    assert faults == {}
