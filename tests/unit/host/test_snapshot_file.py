@@ -103,7 +103,9 @@ def test_a_flipped_bit_is_damage(tmp_path: Path) -> None:
     assert "damaged snapshot" in _refusal(tmp_path, bytes(whole))
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"#!/usr/sbin/nft -f\n", gzip.compress(b"x", mtime=0)])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"#!/usr/sbin/nft -f\n", gzip.compress(b"x", mtime=0)]
+)
 def test_another_file_is_no_snapshot(tmp_path: Path, data: bytes) -> None:
     assert "snapshot" in _refusal(tmp_path, data)
 
