@@ -23,7 +23,8 @@ from email.utils import format_datetime
 from pathlib import Path
 
 NAME = "mxguard"
-_SHIPPED = ("mxguard", "rules", "packaging", "README.md", "SECURITY.md", "CHANGELOG.md")
+SHIPPED = ("mxguard", "rules", "packaging", "README.md", "SECURITY.md", "CHANGELOG.md")
+"""What a package is built from."""
 _VERSION = re.compile(r'^VERSION = "(?P<version>[^"]+)"$', re.MULTILINE)
 _SECTION = re.compile(r"^## (?P<version>\S+), (?P<date>.+)$", re.MULTILINE)
 _PRERELEASE = re.compile(r"\.?(a|b|rc|dev)(?=\d)")
@@ -123,7 +124,7 @@ def _maintainer(source: Path) -> str:
 def _stage(source: Path, tree: Path) -> None:
     """A source package's tree: what is shipped, and debian/ where dpkg looks for it."""
     tree.mkdir()
-    for name in _SHIPPED:
+    for name in SHIPPED:
         if (source / name).is_dir():
             unwanted = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
             shutil.copytree(source / name, tree / name, ignore=unwanted)

@@ -138,14 +138,23 @@ class Machine:
     def exists(self, path: str) -> bool:
         return self.attempt("test", "-e", path)[0] == 0
 
-    def install(self, package: Path) -> str:
+    def install(self, package: Path, *options: str) -> str:
         """`dpkg -i`, which fails where a dependency is missing: there is no network to get it."""
         inside = f"/root/{package.name}"
-        where = f"/proc/{self._init}/root{inside}"
+        where = Path(f"/proc/{self._init}/root{inside}")
         shutil.copy(package, where)
-        said = self.run("dpkg", "-i", inside)
-        os.unlink(where)
-        return said
+        try:
+            return self.run("dpkg", *options, "-i", inside)
+        finally:
+            where.unlink()
+
+    def network(self, address: str, router: str) -> None:
+        """Give it eth0, with an address and a router that nobody has: nothing leaves the machine."""
+        self.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire0")
+        self.run("ip", "addr", "add", address, "dev", "eth0")
+        for link in ("wire0", "eth0"):
+            self.run("ip", "link", "set", link, "up")
+        self.run("ip", "route", "add", "default", "via", router)
 
     def files(self) -> dict[str, str]:
         """Every file and folder on disk with its owner, mode and content.
@@ -156,7 +165,7 @@ class Machine:
         device = os.stat(f"{root}/.").st_dev
         found = {}
         for folder, folders, names in os.walk(f"{root}/."):
-            inside = "/" + os.path.relpath(folder, f"{root}/.").lstrip(".")
+            inside = os.path.normpath(f"/{os.path.relpath(folder, f'{root}/.')}")
             folders[:] = [
                 name
                 for name in folders
