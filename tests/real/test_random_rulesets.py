@@ -44,8 +44,10 @@ def iptables_nothing() -> str:
 def disagreements(stage: Stage) -> list[str]:
     """Where the verdict on the host as it is differs from what connections meet."""
     snapshot = stage.mail.call(take_snapshot)
-    result = rehearse(snapshot, STATE.allowlist(), STATE.configuration())
+    allowlist, configuration = STATE.allowlist(), STATE.configuration()
+    result = rehearse(snapshot, allowlist, configuration, with_remedies=False)
     verdicts = rehearsed(STATE, result.reachability)
+    stage.forget_neighbours()
     fates = truth(STATE, stage)
     assert verdicts.keys() == fates.keys()
     return [

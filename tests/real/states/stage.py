@@ -177,6 +177,11 @@ class Stage:
     mail: Host
     net: Host
 
+    def forget_neighbours(self) -> None:
+        """What the hosts know of each other already would hide what rules do to their asking."""
+        for host in (self.mail, self.net):
+            host.run("ip", "neigh", "flush", "all")
+
     def settle(self) -> None:
         """Wait until the neighbour reaches the mail host over IPv6.
 
@@ -221,9 +226,7 @@ def set_up(state: State) -> Iterator[Stage]:
                 mail.run(*program, stdin=text)
         if state.prepare is not None:
             stack.enter_context(state.prepare(stage))
-        # What the hosts know of each other from before the rules would hide what these do to it.
-        for host in (mail, net):
-            host.run("ip", "neigh", "flush", "all")
+        stage.forget_neighbours()
         for port in state.listening:
             stack.enter_context(mail.listening(port))
         yield stage
