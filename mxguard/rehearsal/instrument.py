@@ -11,6 +11,7 @@ from __future__ import annotations
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Link, Listener
+from mxguard.rehearsal import shell
 from mxguard.rehearsal.attempts import Attempt, Caller, Listeners
 from mxguard.rehearsal.copy import Copy
 from mxguard.rehearsal.plan import Case
@@ -76,7 +77,8 @@ def _open_everything(copy: Copy, link: Link, source: Network, goal: Network) -> 
     copy.host.command(["nft", "-f", "-"], stdin=rules.encode())
     for program, saved in copy.snapshot.xtables.items():
         if program.endswith("-legacy"):
-            copy.host.command([f"{program}-restore"], stdin=_emptied(saved).encode())
+            argv = [*shell.NO_LOCK, f"{program}-restore"]
+            copy.host.command(argv, stdin=_opened(saved).encode())
     copy.host.run(lambda: _forgive(link.name))
     # ip(8) knows a link as "if" and its index, too: its name may hold quotes.
     nodad = " nodad" if source.family == 6 else ""
@@ -97,12 +99,13 @@ def _forgive(link: str) -> None:
             sysctls.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
 
 
-def _emptied(saved: str) -> str:
-    """-save text without rules, and with every policy ACCEPT."""
+def _opened(saved: str) -> str:
+    """A -save text's tables without rules, every policy ACCEPT."""
     kept = []
     for line in saved.splitlines():
         if line.startswith(":"):
-            kept.append(f"{line.split()[0]} {'-' if ' - ' in line else 'ACCEPT'} [0:0]\n")
+            chain, policy = line.split()[:2]
+            kept.append(f"{chain} {'-' if policy == '-' else 'ACCEPT'} [0:0]\n")
         elif line.startswith("*") or line == "COMMIT":
             kept.append(f"{line}\n")
     return "".join(kept)

@@ -19,7 +19,7 @@ from mxguard.model.bans import Ban, ban_of
 from mxguard.model.network import Network, format_address
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop, StopKind, StoppedBy
-from mxguard.rehearsal import guards
+from mxguard.rehearsal import guards, shell
 from mxguard.rehearsal.copy import Copy
 from mxguard.rehearsal.diagnose import sysctl_name
 from mxguard.rehearsal.guards import Guard
@@ -196,8 +196,7 @@ def _rules(stop: Stop) -> Iterator[Proposal]:
 
 def _running(commands: Sequence[str]) -> Callable[[Copy], None]:
     def change(copy: Copy) -> None:
-        for command in commands:
-            copy.host.command(shlex.split(command))
+        shell.run(copy, commands)
 
     return change
 

@@ -11,7 +11,6 @@ It says nothing of protocols other than TCP, and of ports on which nothing liste
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
@@ -23,7 +22,7 @@ from mxguard.model.errors import RefusedError
 from mxguard.model.network import Network
 from mxguard.model.ranges import intersect, merge, subtract
 from mxguard.model.snapshot import NftRuleset, Snapshot
-from mxguard.rehearsal import state
+from mxguard.rehearsal import shell, state
 from mxguard.rehearsal.attempts import Outcome
 from mxguard.rehearsal.classes import AddressClass, classes
 from mxguard.rehearsal.copy import Copy
@@ -67,8 +66,7 @@ class PlannedChange:
         """Make the change in a copy. Raises ProgramError where a command fails."""
         if self.ruleset:
             copy.host.command(["nft", "-f", "-"], stdin=self.ruleset.encode())
-        for command in self.commands:
-            copy.host.command(shlex.split(command))
+        shell.run(copy, self.commands)
 
 
 def assert_nothing_widens(

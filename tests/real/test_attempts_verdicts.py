@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
+
 from mailhost import MAIL, mail_host, rehearsed
 
 from mxguard.model.verdict import StopKind, Verdict
 
-A, B, A6 = "81.169.146.152", "81.169.146.153", "2a01:238:20a::1"
+A, B, C, A6 = "81.169.146.152", "81.169.146.153", "81.169.146.154", "2a01:238:20a::1"
 
 INPUT = "type filter hook input priority filter; policy"
 CONTAINER = (
@@ -141,3 +145,52 @@ def test_a_synproxy_counts_only_with_the_listener_behind_it() -> None:
     with mail_host(loose, proxy, listen=False) as host:
         found = rehearsed(host.snapshot(), [A])
     assert found[A].verdict is not Verdict.DELIVERED
+
+
+def test_a_link_may_have_any_name_that_the_kernel_lets_it_have() -> None:
+    rename = (
+        "ip link set eth0 down; ip link set eth0 name 'e\"t$h;0'; ip link set 'e\"t$h;0' up;"
+        "ip route add default via 192.0.2.1; ip route add blackhole 81.169.146.153"
+    )
+    with mail_host(rename) as host:
+        found = rehearsed(host.snapshot(), [A, B], MAIL)
+        assert found[A].verdict is Verdict.DELIVERED
+        assert found[B].verdict is Verdict.UNROUTED
+        assert found[B].remedy is not None
+        assert found[B].remedy.proven
+        for command in found[B].remedy.commands:
+            host.shell(command)
+        assert rehearsed(host.snapshot(), [B], MAIL)[B].verdict is Verdict.DELIVERED
+
+
+def test_without_root_a_saved_snapshot_gives_the_same_verdicts() -> None:
+    rules = f"table inet t {{ chain c {{ {INPUT} accept; ip saddr {B} drop; }}; }}"
+    with mail_host(f"iptables-legacy -A INPUT -s {C} -j DROP", rules) as host:
+        snapshot = host.snapshot()
+    sources = [A, B, C]
+    as_root = rehearsed(snapshot, sources)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY],
+        input=pickle.dumps((sys.path, snapshot, sources)),
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert pickle.loads(done.stdout) == as_root
+    assert [one.verdict for one in as_root.values()] == [
+        Verdict.DELIVERED, Verdict.DROPPED, Verdict.DROPPED,
+    ]  # fmt: skip
+
+
+AS_NOBODY = """
+import pickle, sys
+sys.path, *given = pickle.load(sys.stdin.buffer)
+from mailhost import rehearsed
+from mxguard.system.namespaces import enter_user_namespace
+enter_user_namespace()
+pickle.dump(rehearsed(*given), sys.stdout.buffer)
+"""
