@@ -144,12 +144,16 @@ class MailHost:
                 check=True,
                 capture_output=True,
             )
-        self._resolv_conf.write_text("nameserver 127.0.0.1\noptions timeout:1\n")
+        self.use_name_server("127.0.0.1")
         self._stack.enter_context(_name_server(self.mail, self._zone))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def use_name_server(self, address: str) -> None:
+        """Have the host ask another name server from now on."""
+        self._resolv_conf.write_text(f"nameserver {address}\noptions timeout:1\n")
 
     def write_configuration(self, main: Mapping[str, str], master: Mapping[str, Any]) -> None:
         """main.cf, master.cf and the tables of the state, with other settings on top."""
@@ -203,22 +207,23 @@ class MailHost:
                 os.execv("/usr/lib/postfix/sbin/master", ["master", "-c", str(self.conf)])
             os._exit(1)
         try:
-            self._await_master(child)
+            self._await_ports(open_ports=True)
             yield child
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGTERM)
             os.waitpid(child, 0)
+            # Its daemons hold on to the ports for a moment longer.
+            self._await_ports(open_ports=False)
 
-    def _await_master(self, child: int) -> None:
-        # The master's lock on its pid file is there before it answers.
+    def _await_ports(self, *, open_ports: bool) -> None:
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             shown = self.mail.run("ss", "-Hltn")
-            if ":25 " in shown or ":587 " in shown:
+            if (":25 " in shown or ":587 " in shown) == open_ports:
                 return
             time.sleep(0.02)
-        raise AssertionError(f"the real Postfix did not start, process {child}")
+        raise AssertionError(f"the real Postfix {'did not start' if open_ports else 'stays'}")
 
     def _enter(self) -> None:
         self.mail.enter()

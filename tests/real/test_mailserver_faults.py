@@ -97,6 +97,29 @@ def test_a_policy_service_that_hangs_is_undecided_at_the_deadline(lab: Lab) -> N
     assert rehearsal.reasons
 
 
+def test_a_milter_that_may_remember_is_stood_in_for(lab: Lab) -> None:
+    state = {"main": {"smtpd_milters": "unix:{dir}/milter-greylist.sock"}}
+    with MailHost(lab, state) as host:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as real:
+            real.bind(str(host.conf / "milter-greylist.sock"))
+            real.listen(8)
+            real.setblocking(False)
+            attempt = recipient(host.rehearse())
+            with pytest.raises(BlockingIOError):
+                real.accept()
+    assert attempt.verdict is SmtpVerdict.UNDECIDED
+    assert "milter" in attempt.reason
+
+
+def test_a_name_server_that_hangs_is_undecided_at_the_deadline(lab: Lab) -> None:
+    with MailHost(lab, {}) as host:
+        host.use_name_server("192.0.2.99")
+        begun = time.monotonic()
+        rehearsal = host.rehearse(deadline=1.0, causes=False)
+        assert time.monotonic() - begun < 20
+    assert recipient(rehearsal).verdict is SmtpVerdict.UNDECIDED
+
+
 def test_a_table_that_is_not_there_is_no_success(lab: Lab) -> None:
     state = {"main": {"smtpd_client_restrictions": "check_client_access hash:{dir}/missing"}}
     with MailHost(lab, state) as host:
@@ -134,3 +157,13 @@ def test_what_a_client_says_cannot_forge_a_log_line(lab: Lab) -> None:
     assert attempt.verdict is SmtpVerdict.ACCEPTED
     assert all("\n" not in line for line in attempt.log)
     assert all("postfix/" in line for line in attempt.log)
+
+
+def test_a_recipient_that_would_have_to_be_verified_is_undecided(lab: Lab) -> None:
+    restrictions = "reject_unauth_destination, reject_unverified_recipient"
+    with MailHost(lab, {"main": {"smtpd_recipient_restrictions": restrictions}}) as host:
+        begun = time.monotonic()
+        attempt = recipient(host.rehearse())
+        assert time.monotonic() - begun < 20
+    assert attempt.verdict is SmtpVerdict.UNDECIDED
+    assert "verified" in attempt.reason

@@ -66,6 +66,7 @@ class CauseFinder:
         self._own = tuple(own)
         self._stack = contextlib.ExitStack()
         self._theatre: Theatre | None = None
+        self.blamed: set[str] = set()
         self._known: dict[tuple[object, ...], MailStop | None] = {}
 
     def __enter__(self) -> CauseFinder:
@@ -97,7 +98,10 @@ class CauseFinder:
         )
         if key not in self._known:
             step = Round(attempt.dialogue, attempt.tls)
-            self._known[key] = _Search(self, speaker, step, attempt, front).run()
+            stop = _Search(self, speaker, step, attempt, front).run()
+            self._known[key] = stop
+            if stop is not None:
+                self.blamed.add(stop.parameter)
         return self._known[key]
 
     def outcomes(
@@ -168,6 +172,16 @@ class _Search:
         found = suspects(self._configuration, self._front, self._behind, only_limits=counted)
         if counted:
             return self._one_by_one(likeliest_first(found, self._attempt.log))
+        # What stopped one address of a peer mostly stops the next.
+        blamed = [item for item in found if item.parameter in self._finder.blamed]
+        stop = self._all_at_once(blamed, others=False) if blamed else None
+        return stop or self._all_at_once(found, others=True)
+
+    def _all_at_once(self, found: Sequence[Suspect], *, others: bool) -> MailStop | None:
+        """The first of the suspects without which the peer is told something else.
+
+        With `others`, should there be none, the lists are tried each by itself.
+        """
         outcomes = self._try([{}, *({item.parameter: item.neutral} for item in found)])
         wanted = _seen(outcomes[0])
         if wanted != _seen(self._attempt):
@@ -175,7 +189,7 @@ class _Search:
         for suspect, outcome in zip(found, outcomes[1:], strict=True):
             if _seen(outcome) != wanted:
                 return self._refine(suspect, wanted)
-        return self._only_one(found, wanted)
+        return self._only_one(found, wanted) if others else None
 
     def _one_by_one(self, found: Sequence[Suspect]) -> MailStop | None:
         """A flood takes seconds to try: stop at the first suspect whose absence lets it through."""

@@ -69,15 +69,25 @@ def needed_services(
     )
 
 
-_ARTEFACTS = " -o in_flow_delay=0 -o smtpd_junk_command_limit=10000"
-"""smtpd(8) and cleanup(8) take tokens that only a queue manager hands back (`in_flow_delay`). RSET
-is a junk command to smtpd(8), which a sender that goes on to DATA never runs up. Both would stop a
-rehearsal, and never a peer."""
+_ARTEFACTS = {
+    # smtpd(8) and cleanup(8) take tokens that only a queue manager hands back.
+    "in_flow_delay": "0",
+    # RSET is a junk command, which a sender that goes on to DATA never runs up.
+    "smtpd_junk_command_limit": "10000",
+    # Nobody sends the probe that a recipient's verification waits for.
+    "address_verify_poll_count": "1",
+    # Caches can lie where nothing is writable; ours start empty, wherever they are.
+    "postscreen_cache_map": "btree:$data_directory/mxguard_postscreen",
+    "smtpd_tls_session_cache_database": "",
+    "address_verify_map": "btree:$data_directory/mxguard_verify",
+}
+"""What would stop only a rehearsal, and never a peer, and the setting that it does not."""
 
 
 def without_artefacts(line: str) -> str:
     """A line of master.cf for an instance: what would stop only a rehearsal is switched off."""
-    return line + _ARTEFACTS
+    options = "".join(f" -o {{ {name} = {value} }}" for name, value in _ARTEFACTS.items())
+    return line + options
 
 
 def is_harmless_delegate(service: MasterService) -> bool:
@@ -212,7 +222,16 @@ class Instance:
             sockets=self._sockets,
             log=self.log.syslog,
             postlog=self.log.postlog,
+            copied=self._verified(),
         )
+
+    def _verified(self) -> dict[Path, Path]:
+        """What is known of recipients that were verified, for an instance that cannot probe."""
+        kind, _, name = self._configuration.value("address_verify_map").partition(":")
+        known = Path(f"{name}.db")
+        if kind not in ("btree", "hash") or not known.is_file():
+            return {}
+        return {known: self._configuration.data / "mxguard_verify.db"}
 
     def _reserved(self) -> frozenset[str]:
         return frozenset(

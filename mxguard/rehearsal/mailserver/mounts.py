@@ -25,7 +25,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from mxguard.system.namespaces import enter_mount_namespace
 
@@ -65,7 +65,7 @@ class Covers:
 
     `sockets` maps paths to sockets that are bound there: inside the queue folder they are made, and
     elsewhere they cover one that exists. `log` is bound as /dev/log, `postlog` where daemons look
-    for postlogd(8). `copied` are files of the data folder that start out as they are. `size` is the
+    for postlogd(8). `copied` maps files to where in the data folder their copies go. `size` is the
     most that each memory file system may hold, in bytes.
     """
 
@@ -77,7 +77,7 @@ class Covers:
     sockets: Mapping[Path, socket.socket]
     log: socket.socket
     postlog: socket.socket
-    copied: tuple[Path, ...] = ()
+    copied: Mapping[Path, Path] = field(default=Factory(dict))
     size: int = 1 << 30
 
 
@@ -87,7 +87,7 @@ def cover(covers: Covers, reserved: frozenset[str]) -> None:
     `reserved` are the names of sockets that master(8) itself makes in the queue folder.
     """
     enter_mount_namespace()
-    copies = {path: path.read_bytes() for path in covers.copied if path.is_file()}
+    copies = {copy: original.read_bytes() for original, copy in covers.copied.items()}
     _read_only()
     real_queue = os.open(covers.queue, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     real_devices = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -177,9 +177,8 @@ def _data(covers: Covers, copies: Mapping[Path, bytes]) -> None:
     os.chown(covers.data, owner.pw_uid, owner.pw_gid)
     covers.data.chmod(0o700)
     for path, content in copies.items():
-        if path.parent == covers.data:
-            path.write_bytes(content)
-            os.chown(path, owner.pw_uid, owner.pw_gid)
+        path.write_bytes(content)
+        os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
 def _service_socket(covers: Covers, path: Path, listener: socket.socket, own: Path) -> None:

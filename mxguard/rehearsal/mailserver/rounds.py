@@ -28,6 +28,8 @@ from mxguard.rehearsal.mailserver.theatre import Theatre
 
 _LOG_TAIL = 0.5
 _QUIET = 0.02
+_UNVERIFIED = "Address verification in progress"
+_NO_PROBE = "the address is not known to be verified, and no probe is sent in a rehearsal"
 _ENDS = ("disconnect from", "DISCONNECT")
 
 
@@ -178,6 +180,8 @@ def _held(
         seconds=outcome.seconds,
         log=_lines_about(peer.source.address, log),
     )
+    if _UNVERIFIED in attempt.text:
+        attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=_NO_PROBE)
     asked = services.asked_about(peer.source.address)
     if asked and attempt.verdict is SmtpVerdict.ACCEPTED:
         attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=asked_reason(asked))

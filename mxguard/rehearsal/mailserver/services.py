@@ -212,6 +212,7 @@ class Services:
         self._stack = contextlib.ExitStack()
         self._with_services = with_services
         self.stands: list[Stand] = []
+        self._relays: list[StreamRelay] = []
         self.sockets: dict[Path, socket.socket] = {}
         for endpoint in endpoints:
             try:
@@ -228,6 +229,13 @@ class Services:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def serve(self) -> None:
+        """Begin to answer, once the instance has bound the sockets that are its own."""
+        for stand in self.stands:
+            self._stack.enter_context(stand)
+        for relay in self._relays:
+            self._stack.enter_context(relay)
 
     def asked_about(self, address: str) -> list[Endpoint]:
         """The services that were not asked, but would have been, about a client."""
@@ -252,11 +260,11 @@ class Services:
 
     def _answer(self, endpoint: Endpoint, listener: socket.socket) -> None:
         if endpoint.may_write and not self._with_services:
-            self.stands.append(self._stack.enter_context(Stand(endpoint, listener)))
+            self.stands.append(Stand(endpoint, listener))
             return
         host, port = endpoint.host, endpoint.port
         relay = StreamRelay(listener, lambda: connect_tcp(host, port))
-        self._stack.enter_context(relay)
+        self._relays.append(relay)
 
 
 def asked_reason(endpoints: Iterable[Endpoint]) -> str:

@@ -76,6 +76,7 @@ class Theatre:
                 files=self._files,
                 sockets=services.sockets,
             ) as instance:
+                services.serve()
                 yield instance, services
 
     def connect(self, peer: MailPeer, port: int, timeout: float) -> socket.socket:

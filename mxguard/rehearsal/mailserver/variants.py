@@ -88,4 +88,4 @@ def master_lines(
 def _line(service: MasterService, name: str, settings: Mapping[str, str]) -> str:
     fields = service.line.split(maxsplit=_FIELDS - 1)
     options = "".join(f" -o {{ {key} = {value} }}" for key, value in settings.items())
-    return without_artefacts(" ".join([name, *fields[1:]]).replace("\n", "\n  ") + options)
+    return without_artefacts(" ".join([name, *fields[1:]]).replace("\n", "\n  ")) + options
