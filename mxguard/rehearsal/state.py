@@ -12,9 +12,12 @@ from __future__ import annotations
 import re
 
 from mxguard.model.snapshot import Snapshot
+from mxguard.system import netlink
 
 _REMEMBERING = (b"limit", b"quota", b"connlimit", b"dynset", b"numgen", b"hashlimit", b"recent")
 _CHANCE = (b"numgen", b"statistic")
+_META_RANDOM = netlink.u32(2, 24)
+"""NFTA_META_KEY with NFT_META_PRANDOM: `meta random`."""
 _ASKING = (b"queue", b"NFQUEUE")
 _REMEMBERING_TEXT = re.compile(
     r"-m (limit|hashlimit|recent|connlimit|connbytes|quota|statistic|rateest|nfacct)\b|-j SET\b"
@@ -23,8 +26,10 @@ _REMEMBERING_TEXT = re.compile(
 
 def keeps_state(snapshot: Snapshot) -> bool:
     """Whether one attempt can change what becomes of a later one."""
-    return _mentions(snapshot, (*_REMEMBERING, *_CHANCE, b"SET")) or any(
-        _REMEMBERING_TEXT.search(text) for text in snapshot.xtables.values()
+    return (
+        _mentions(snapshot, (*_REMEMBERING, b"SET"))
+        or any(_REMEMBERING_TEXT.search(text) for text in snapshot.xtables.values())
+        or has_chance(snapshot)
     )
 
 
@@ -40,7 +45,11 @@ def outlives_reload(snapshot: Snapshot) -> bool:
 
 def has_chance(snapshot: Snapshot) -> bool:
     """Whether a rule decides at random or by turns, so that one try proves little."""
-    return _mentions(snapshot, _CHANCE) or _says(snapshot, "-m statistic ")
+    return (
+        _mentions(snapshot, _CHANCE)
+        or _says(snapshot, "-m statistic ")
+        or any(_META_RANDOM in one and b"meta\0" in one for one in snapshot.nftables.messages)
+    )
 
 
 def answers_itself(snapshot: Snapshot) -> bool:

@@ -194,3 +194,12 @@ from mxguard.system.namespaces import enter_user_namespace
 enter_user_namespace()
 pickle.dump(rehearsed(*given), sys.stdout.buffer)
 """
+
+
+def test_a_rule_that_decides_at_random_is_tried_often_whatever_the_first_met() -> None:
+    half = "tcp dport 25 meta random < 2147483648 drop"
+    rules = f"table inet t {{ chain c {{ {INPUT} accept; {half}; }}; }}"
+    with mail_host(ruleset=rules) as host:
+        found = rehearsed(host.snapshot(), [A])[A]
+    assert found.attempted == 10
+    assert found.verdict is not Verdict.DELIVERED
