@@ -6,9 +6,13 @@ import pickle
 import subprocess
 import sys
 
+import pytest
 from mailhost import MAIL, mail_host, rehearsed
 
+from mxguard.model.errors import UndecidedError
 from mxguard.model.verdict import StopKind, Verdict
+from mxguard.rehearsal import packets
+from mxguard.rehearsal.trace import Tracer
 
 A, B, C, A6 = "81.169.146.152", "81.169.146.153", "81.169.146.154", "2a01:238:20a::1"
 
@@ -203,3 +207,33 @@ def test_a_rule_that_decides_at_random_is_tried_often_whatever_the_first_met() -
         found = rehearsed(host.snapshot(), [A])[A]
     assert found.attempted == 10
     assert found.verdict is not Verdict.DELIVERED
+
+
+def test_a_blind_trace_is_a_fault_of_the_instrument(monkeypatch: pytest.MonkeyPatch) -> None:
+    with mail_host() as host:
+        monkeypatch.setattr(Tracer, "read", lambda _self: [])
+        with pytest.raises(UndecidedError, match="the trace did not see its rule"):
+            rehearsed(host.snapshot(), [A])
+
+
+def test_a_caller_that_cannot_finish_a_handshake_is_a_fault_of_the_instrument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with mail_host() as host:
+        monkeypatch.setattr(packets, "acknowledge", packets_to_nowhere)
+        with pytest.raises(UndecidedError, match="what must accept did not get through"):
+            rehearsed(host.snapshot(), [A])
+
+
+def packets_to_nowhere(seen: packets.Segment, source: bytes, destination: bytes) -> bytes:
+    return packets.marker(0, False, source, destination)
+
+
+def test_nothing_stays_of_a_rehearsal_on_the_host() -> None:
+    rules = f"table inet t {{ chain c {{ {INPUT} accept; ip saddr {B} drop; }}; }}"
+    with mail_host("ip route add blackhole 81.169.146.154", rules) as host:
+        look = "nft -a list ruleset; ip -d link; ip address; ip route show table all; ip rule"
+        before = host.mail.run("sh", "-c", look)
+        rehearsed(host.snapshot(), [A, B, C, A6])
+        after = host.mail.run("sh", "-c", look)
+    assert after == before
