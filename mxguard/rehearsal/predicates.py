@@ -16,6 +16,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from enum import Enum
+from operator import itemgetter
 from typing import NamedTuple
 
 from attrs import define, field, frozen
@@ -103,15 +104,23 @@ class Items:
 
 def clip(pieces: Iterable[Piece], within: Sequence[Range]) -> list[Piece]:
     """The parts of the pieces that lie in sorted, disjoint ranges."""
-    firsts = [first for first, _last in within]
-    lasts = [last for _first, last in within]
     kept = []
     for first, last, item in pieces:
-        position = bisect_left(lasts, first)
-        while position < len(within) and firsts[position] <= last:
-            kept.append(Piece(max(first, firsts[position]), min(last, lasts[position]), item))
+        position = bisect_left(within, first, key=_last)
+        while position < len(within) and within[position][0] <= last:
+            low, high = within[position]
+            kept.append(Piece(max(first, low), min(last, high), item))
             position += 1
     return kept
+
+
+def touches(first: int, last: int, within: Sequence[Range]) -> bool:
+    """Whether any address from `first` to `last` lies in sorted, disjoint ranges."""
+    position = bisect_left(within, first, key=_last)
+    return position < len(within) and within[position][0] <= last
+
+
+_last = itemgetter(1)
 
 
 def masked(value: int, mask: int, bits: int, within: Sequence[Range]) -> list[Range]:

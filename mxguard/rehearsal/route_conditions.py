@@ -14,7 +14,6 @@ import sys
 from collections.abc import Hashable, Iterator, Sequence
 
 from mxguard.model.network import Network, containing
-from mxguard.model.ranges import Range
 from mxguard.model.snapshot import PolicyRule, Route, Snapshot
 from mxguard.rehearsal.predicates import (
     Condition,
@@ -24,6 +23,7 @@ from mxguard.rehearsal.predicates import (
     Predicate,
     clip,
     nested,
+    touches,
 )
 from mxguard.rehearsal.spans import Asker
 from mxguard.system.netlink import attribute_map, attributes
@@ -83,8 +83,9 @@ def _tables(snapshot: Snapshot, asker: Asker) -> Iterator[Outcome]:
     )
     tables: dict[int, dict[Network, list[Route]]] = {}
     for route in snapshot.routes:
-        if route.family == asker.family and _touches(route.destination, asker.within):
-            tables.setdefault(route.table, {}).setdefault(route.destination, []).append(route)
+        prefix = route.destination
+        if route.family == asker.family and touches(prefix.first, prefix.last, asker.within):
+            tables.setdefault(route.table, {}).setdefault(prefix, []).append(route)
         yield from _sources(route, asker)
     for prefixes in tables.values():
         found = [
@@ -161,10 +162,6 @@ def _neighbours(snapshot: Snapshot, asker: Asker) -> Iterator[Outcome]:
             item = asker.items.token(("neighbour", entry.link, station))
             pieces.append(Piece(entry.address.first, entry.address.last, item))
     yield _always(Predicate(clip(pieces, asker.within)))
-
-
-def _touches(network: Network, within: Sequence[Range]) -> bool:
-    return any(network.first <= last and first <= network.last for first, last in within)
 
 
 def _always(predicate: Predicate) -> Outcome:

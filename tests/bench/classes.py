@@ -35,6 +35,7 @@ class Task:
 
 WIDE = parse_network("10.0.0.0/12")
 SINGLES = tuple(containing(4, 0xC6336400 + step, 32) for step in range(10))
+CROWD = tuple(containing(4, 0x20000000 + 2 * step, 32) for step in range(20_000))
 MEGABYTES = 150
 
 
@@ -83,6 +84,7 @@ TASKS = (
     Task("a /12, a set of 10,000 elements inside it", one_set, (WIDE,), 2, 10),
     Task("10 single addresses, an interval set of 100,000", large_set, SINGLES, 1, 2),
     Task("a /12, 10,000 rules inside it", many_rules, (WIDE,), 10_001, 10),
+    Task("20,000 addresses, 10,000 rules about others", many_rules, CROWD, 1, 10),
     Task("a /12, a map of 10,000 different marks", one_fate_each, (WIDE,), 10_001, 10),
 )
 
