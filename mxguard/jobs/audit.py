@@ -15,6 +15,7 @@ from mxguard.install.plan import make_plan
 from mxguard.jobs.domains import domain_findings
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.locked import locked_allowlist
+from mxguard.jobs.mail import MailAudit, audit_mail, has_postfix
 from mxguard.jobs.render import wanted_files
 from mxguard.jobs.wiring import read_wiring
 from mxguard.model.allowlist import Allowlist
@@ -32,13 +33,16 @@ class Options:
     """What to audit. `peer` None is all of them; `snapshot` None is this host as it is now.
 
     `rehearsal` is one of this moment that is at hand already. `ask_dns`: what DNS says of the
-    domains of `[host]` is checked too.
+    domains of `[host]` is checked too. `smtp`: the mail server is rehearsed too, `with_services`
+    with the policy services and milters that may remember it.
     """
 
     peer: str | None = None
     snapshot: Snapshot | None = None
     rehearsal: Rehearsal | None = None
     ask_dns: bool = False
+    smtp: bool = False
+    with_services: bool = False
 
 
 def audit(loaded: Loaded, options: Options) -> Audit:
@@ -49,27 +53,36 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     configuration = loaded.configuration
     allowlist = locked_allowlist(configuration)
     concerned = _of_interest(allowlist, options.peer)
-    # Asked first: the rehearsal of a snapshot may leave this process in a namespace without network.
+    # First: the rehearsal of a snapshot may leave this process in a namespace without network.
     asked = domain_findings(loaded, allowlist, options.snapshot) if options.ask_dns else ()
-    rehearsal = options.rehearsal or _rehearse(configuration, allowlist, concerned, options)
+    snapshot = options.snapshot or take_snapshot()
+    marking = marking_text(configuration, allowlist)
+    rehearsal = options.rehearsal or rehearse(snapshot, concerned, configuration, marking=marking)
+    mail = MailAudit()
+    if options.smtp and options.snapshot is None and has_postfix(configuration):
+        mail = audit_mail(
+            loaded,
+            concerned,
+            snapshot,
+            rehearsal.reachability,
+            with_services=options.with_services,
+        )
     found = [
         *firewall.findings(rehearsal.reachability),
         *routing.findings(concerned, rehearsal.reachability),
         *dns.findings(concerned),
         *asked,
+        *mail.findings,
     ]
     if options.snapshot is None:
         now = datetime.now(UTC)
         found.extend(installed.findings(_installed(loaded, allowlist), allowlist, now))
-    return Audit(rehearsal.reachability, (), graded(configuration, found), rehearsal.reasons)
-
-
-def _rehearse(
-    configuration: Configuration, allowlist: Allowlist, concerned: Allowlist, options: Options
-) -> Rehearsal:
-    snapshot = options.snapshot or take_snapshot()
-    marking = marking_text(configuration, allowlist)
-    return rehearse(snapshot, concerned, configuration, marking=marking)
+    return Audit(
+        rehearsal.reachability,
+        mail.smtp,
+        graded(configuration, found),
+        (*rehearsal.reasons, *mail.undecided),
+    )
 
 
 def _installed(loaded: Loaded, allowlist: Allowlist) -> Installed:
