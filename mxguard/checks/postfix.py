@@ -40,6 +40,13 @@ _LISTS = (
     "smtpd_data_restrictions",
     "smtpd_end_of_data_restrictions",
 )
+_PERMITTING = {
+    "smtpd_client_restrictions": "client_access.cidr",
+    "smtpd_helo_restrictions": "client_access.cidr",
+    "smtpd_sender_restrictions": "client_access.cidr",
+    "smtpd_recipient_restrictions": "recipient_access.cidr",
+}
+"""The table of mxguard's that permits a peer in a list, and does not let it relay."""
 _GREYLISTING = re.compile(r"postgrey|greylist|grey|sqlgrey|\bgld\b|:10023\b|:10031\b")
 _SPF_SERVICE = re.compile(r"policyd-spf|\bspf\b|policy-spf")
 
@@ -85,7 +92,7 @@ def _of_dialogues(watched: Watched) -> Iterator[Finding]:
             peer=str(peer),
             subject=first.stopped_by.parameter if first.stopped_by else f"port {first.port}",
             evidence=_told(attempts),
-            remedy=_way_out(watched.configuration, first),
+            remedy=_way_out(watched, first),
         )
 
 
@@ -114,31 +121,39 @@ def _dialogue_name(attempt: SmtpAttempt) -> str:
     return f"{attempt.dialogue} with TLS" if attempt.tls else str(attempt.dialogue)
 
 
-def _way_out(configuration: PostfixConfiguration, attempt: SmtpAttempt) -> tuple[str, ...]:
-    """Lines that keep what is there; the access tables of mxguard put the peer first."""
-    stop = attempt.stopped_by
+def _way_out(watched: Watched, attempt: SmtpAttempt) -> tuple[str, ...]:
+    """Lines that keep what is there; mxguard's tables put the peer first, where that helps."""
+    stop, configuration = attempt.stopped_by, watched.configuration
     if stop is None:
         return ()
-    folder = configuration.directory / "mxguard"
-    table = {
-        "smtpd_recipient_restrictions": "recipient_access.cidr",
-        "postscreen_access_list": "postscreen_access.cidr",
-    }.get(stop.parameter, "client_access.cidr")
-    if stop.parameter == "postscreen_access_list":
-        return (_prepend(configuration, stop.service, stop.parameter, f"cidr:{folder / table}"),)
-    if stop.parameter.endswith("_restrictions") and stop.parameter != "smtpd_relay_restrictions":
-        element = f"check_client_access cidr:{folder / table}"
-        return (_prepend(configuration, stop.service, stop.parameter, element),)
-    return ()
+    service = configuration.service(stop.service)
+    if stop.parameter.startswith("postscreen_") and stop.parameter.endswith("_limit"):
+        return (_setting(configuration, service, stop.parameter, str(2 * watched.connections)),)
+    if stop.parameter.startswith("postscreen_"):
+        element = _table(configuration, "postscreen_access.cidr")
+        return (_prepend(configuration, service, "postscreen_access_list", element),)
+    if stop.parameter.startswith("smtpd_client_") and stop.parameter.endswith("_limit"):
+        networks = [entry.network for entry in watched.allowlist.of(attempt.peer)]
+        return (_exceptions(watched, service, networks),)
+    name = _PERMITTING.get(stop.parameter)
+    if name is None:
+        return ()
+    element = f"check_client_access {_table(configuration, name)}"
+    return (_prepend(configuration, service, stop.parameter, element),)
+
+
+def _table(configuration: PostfixConfiguration, name: str) -> str:
+    return f"cidr:{configuration.directory / 'mxguard' / name}"
 
 
 def _prepend(
-    configuration: PostfixConfiguration, service: str, parameter: str, element: str
+    configuration: PostfixConfiguration,
+    service: MasterService | None,
+    parameter: str,
+    element: str,
 ) -> str:
-    found = configuration.service(service)
-    now = configuration.value(parameter, found)
-    value = f"{element}, {now}" if now else element
-    return _setting(configuration, found, parameter, value)
+    now = configuration.value(parameter, service)
+    return _setting(configuration, service, parameter, f"{element}, {now}" if now else element)
 
 
 def _setting(
@@ -146,7 +161,9 @@ def _setting(
 ) -> str:
     command = f"postconf -c {shlex.quote(str(configuration.directory))}"
     if service is not None and name in service.overrides:
-        return f"{command} -P {shlex.quote(f'{service.key}/{name}={value}')}"
+        # postconf(1) takes no white space in what goes into master.cf; a comma is as good.
+        joined = re.sub(r"[\s,]+", ",", value)
+        return f"{command} -P {shlex.quote(f'{service.key}/{name}={joined}')}"
     return f"{command} -e {shlex.quote(f'{name}={value}')}"
 
 
@@ -239,7 +256,7 @@ def _not_excepted(watched: Watched, service: MasterService) -> list[Network]:
     return subtract(wanted, _networks(value))
 
 
-def _exceptions(watched: Watched, service: MasterService, missing: Sequence[Network]) -> str:
+def _exceptions(watched: Watched, service: MasterService | None, missing: Sequence[Network]) -> str:
     parameter = "smtpd_client_event_limit_exceptions"
     now = watched.configuration.value(parameter, service)
     more = ", ".join(

@@ -178,7 +178,10 @@ class MailHost:
             if f"hash:{{dir}}/{name}" in str(self.state.get("main", {})):
                 subprocess.run(["postmap", "-c", self.conf, f"hash:{self.conf}/{name}"], check=True)
 
-        # Postfix waits until a file that was just written is a few seconds old.
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the configuration look old: Postfix waits for one that was just written."""
         old = time.time() - 3600
         for path in self.conf.iterdir():
             os.utime(path, (old, old))
