@@ -21,6 +21,8 @@ help:
 	@echo "make real     the tests on real nftables, Postfix and name servers (root)"
 	@echo "make lint     ruff, mypy strict"
 	@echo "make bench    the benchmarks"
+	@echo "make man      manual pages and shell completions, in build/"
+	@echo "make docs     the same, and README's table of checks"
 
 .PHONY: packages
 packages:
@@ -59,6 +61,14 @@ real: venv test-packages
 
 .PHONY: test
 test: lint unit unit-debian real
+
+.PHONY: man
+man: venv
+	$(BIN)/python -m tools.documentation build build
+
+.PHONY: docs
+docs: man
+	$(BIN)/python -m tools.documentation readme
 
 .PHONY: bench
 bench: venv test-packages

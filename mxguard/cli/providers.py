@@ -13,7 +13,7 @@ from mxguard.report.providers import provider_text, providers_document, provider
 @click.argument("name", required=False, shell_complete=provider_names)
 @mxguard_command
 def command(session: Session, name: str | None) -> int:
-    """Show the services that are known by name, or all that is known of one, with its sources."""
+    """Show the services that are known, or all that is known of NAME, with its sources."""
     catalogue = shipped_catalogue()
     providers = catalogue.providers() if name is None else (catalogue.provider(name),)
     if session.is_json:

@@ -25,7 +25,9 @@ from mxguard.report.text import rendered_text
 )
 @mxguard_command
 def command(session: Session, targets: tuple[str, ...], output: Path | None) -> int:
-    """Write the snippets of the enabled targets, or of those named, from the lock.
+    """Write the snippets of the enabled targets, or of each TARGET, from the lock.
+
+    A TARGET is a program that is handed the allowlist: nftables or postfix.
 
     Asks no DNS, needs no root, and changes nothing on the host. The wiring is printed too: what
     your own configuration must say for a snippet to take effect.
