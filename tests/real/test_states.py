@@ -39,3 +39,8 @@ def test_the_verdict_is_what_real_connections_meet(state: State) -> None:
         if fate not in FATES[(one := verdicts[trial]).verdict]
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_state_has_a_name_of_its_own() -> None:
+    names = [state.name for state in STATES]
+    assert len(set(names)) == len(names) >= 60
