@@ -93,7 +93,7 @@ def test_a_host_whose_audit_fails_stops_the_rollout_before_the_next_batch(fleet:
     second.run("ip", "route", "add", "blackhole", f"{STRATO}/32")
     untouched = third.state()
 
-    done = rollout(fleet, "-e", '{"mxguard_serial": 1}')
+    done = rollout(fleet, "-e", "mxguard_serial=2")
     assert done.code != 0
     audit = done.result("mail2", "Audit the host")
     assert audit["status"] == "failed"

@@ -135,5 +135,5 @@ def _sorted_messages(messages):
     for line in messages.splitlines():
         for prefix, lines in found.items():
             if line.startswith(prefix):
-                lines.append(line[len(prefix) :])
+                lines.append(line.removeprefix(prefix))
     return found["mxguard: "], found["warning: "]

@@ -2,8 +2,6 @@
 # Copyright: The mxguard authors
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: mxguard_resolve
 short_description: Look the peers up in DNS and refresh the lock
