@@ -25,6 +25,12 @@ from mxguard.report.audit_text import audit_text
 )
 @click.option("--peer", metavar="NAME", shell_complete=peer_names, help="This peer alone.")
 @click.option("--offline", is_flag=True, help="Ask no name server about the domains of [host].")
+@click.option("--no-smtp", is_flag=True, help="Leave the mail server out.")
+@click.option(
+    "--with-services",
+    is_flag=True,
+    help="Ask policy services and milters too that may remember it, such as greylisting.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice([severity.value for severity in Severity]),
@@ -34,7 +40,13 @@ from mxguard.report.audit_text import audit_text
 )
 @mxguard_command
 def command(
-    session: Session, snapshot_file: Path | None, peer: str | None, offline: bool, fail_on: str
+    session: Session,
+    snapshot_file: Path | None,
+    peer: str | None,
+    offline: bool,
+    no_smtp: bool,
+    with_services: bool,
+    fail_on: str,
 ) -> int:
     """Try, in a disposable copy of this host, whether every peer gets through.
 
@@ -43,7 +55,10 @@ def command(
     """
     loaded = load(session.config)
     snapshot = read(snapshot_file) if snapshot_file else None
-    found = audit(loaded, Options(peer, snapshot, ask_dns=not offline))
+    options = Options(
+        peer, snapshot, ask_dns=not offline, smtp=not no_smtp, with_services=with_services
+    )
+    found = audit(loaded, options)
     if session.is_json:
         session.document(audit_document(found))
     else:

@@ -1,0 +1,150 @@
+"""The mail server in an audit: the host's own Postfix rehearsed, and what fail2ban makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from mxguard.checks import fail2ban as fail2ban_checks
+from mxguard.checks import postfix as postfix_checks
+from mxguard.checks.postfix import Watched
+from mxguard.host.fail2ban import read_fail2ban
+from mxguard.host.postfix import read_postfix
+from mxguard.jobs.load import Loaded, shipped_catalogue
+from mxguard.model.allowlist import Allowlist
+from mxguard.model.configuration import Configuration
+from mxguard.model.errors import UndecidedError
+from mxguard.model.finding import Finding
+from mxguard.model.mailserver import (
+    MailPeer,
+    MailRehearsal,
+    MailSettings,
+    PostfixConfiguration,
+    SmtpAttempt,
+)
+from mxguard.model.network import Network
+from mxguard.model.peer import Provider
+from mxguard.model.snapshot import Snapshot
+from mxguard.model.verdict import Reachability, Verdict
+from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.mailserver.bans import count_failures
+from mxguard.rehearsal.mailserver.join import rehearse_mail
+
+_MOST_ADDRESSES = 16
+"""A peer with no more addresses than this speaks from each; a larger one from one of each class."""
+_ARRIVES = (Verdict.DELIVERED, Verdict.THROTTLED)
+
+
+@frozen
+class MailAudit:
+    """What came of it. `undecided` are the parts that could not be tried or read, and why."""
+
+    smtp: tuple[SmtpAttempt, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    undecided: tuple[str, ...] = ()
+
+
+def has_postfix(configuration: Configuration) -> bool:
+    """Whether there is a Postfix to rehearse; a host without one is no error."""
+    section = configuration.targets.postfix
+    return section.enabled and (section.config / "main.cf").exists()
+
+
+def audit_mail(
+    loaded: Loaded,
+    allowlist: Allowlist,
+    snapshot: Snapshot,
+    reachability: Sequence[Reachability],
+    *,
+    with_services: bool = False,
+) -> MailAudit:
+    """Rehearse every peer's dialogues with this host's Postfix, and ask fail2ban about them."""
+    configuration = loaded.configuration
+    try:
+        postfix = read_postfix(configuration.targets.postfix.config)
+        peers = tuple(_peers(configuration, allowlist, snapshot, reachability))
+        settings = MailSettings(
+            recipient=_recipient(configuration, postfix),
+            connections=configuration.rehearsal.connections,
+            with_services=with_services,
+        )
+        with build_copy(snapshot) as copy:
+            rehearsal = rehearse_mail(copy, postfix, peers, settings)
+    except UndecidedError as error:
+        return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",))
+    watched = Watched(
+        configuration=postfix,
+        allowlist=allowlist,
+        rehearsal=rehearsal,
+        providers=_providers(loaded),
+        connections=settings.connections,
+        ports=configuration.host.ports,
+    )
+    of_bans, unread = _bans(rehearsal, allowlist)
+    return MailAudit(
+        smtp=rehearsal.smtp,
+        findings=(*postfix_checks.findings(watched), *of_bans),
+        undecided=(*rehearsal.reasons, *unread),
+    )
+
+
+def _bans(
+    rehearsal: MailRehearsal, allowlist: Allowlist
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    try:
+        fail2ban = read_fail2ban()
+        if fail2ban is None:
+            return (), ()
+        counts = count_failures(fail2ban.jails, rehearsal.smtp)
+    except UndecidedError as error:
+        return (), (f"fail2ban could not be asked: {error}",)
+    return tuple(fail2ban_checks.findings(fail2ban, counts, allowlist)), ()
+
+
+def _peers(
+    configuration: Configuration,
+    allowlist: Allowlist,
+    snapshot: Snapshot,
+    reachability: Sequence[Reachability],
+) -> Iterator[MailPeer]:
+    """Who speaks: every address that arrives, to one destination of its family on each port."""
+    helo = {peer.name: peer.helo for peer in allowlist.peers}
+    named = configuration.host.interface
+    link = next((one.index for one in snapshot.links if one.name == named), None)
+    seen: set[tuple[str, Network, int]] = set()
+    for item in reachability:
+        if item.verdict not in _ARRIVES:
+            continue
+        every = sum(entry.network.size for entry in allowlist.of(item.peer))
+        for source in _sources(item, each=every <= _MOST_ADDRESSES):
+            key = item.peer, source, item.port
+            if key not in seen:
+                seen.add(key)
+                names = helo[item.peer] or (_literal(source),)
+                yield MailPeer(item.peer, source, item.destination, item.port, names, link)
+
+
+def _sources(item: Reachability, *, each: bool) -> Iterator[Network]:
+    if not each:
+        yield item.source
+        return
+    for network in item.represents:
+        for value in range(network.first, network.last + 1):
+            yield Network(network.family, value, network.bits)
+
+
+def _literal(source: Network) -> str:
+    """What a client without a name says (RFC 5321 section 4.1.3)."""
+    return f"[{source.address}]" if source.family == 4 else f"[IPv6:{source.address}]"
+
+
+def _recipient(configuration: Configuration, postfix: PostfixConfiguration) -> str:
+    domains = configuration.host.domains
+    domain = domains[0] if domains else postfix.value("myhostname")
+    return configuration.rehearsal.recipient or f"postmaster@{domain}"
+
+
+def _providers(loaded: Loaded) -> dict[str, Provider]:
+    catalogue = shipped_catalogue()
+    return {peer.name: catalogue.provider(peer.provider) for peer in loaded.peers if peer.provider}
