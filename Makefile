@@ -23,6 +23,7 @@ help:
 	@echo "make bench    the benchmarks"
 	@echo "make man      manual pages and shell completions, in build/"
 	@echo "make docs     the same, and README's table of checks"
+	@echo "make collection  the Ansible collection, in dist/"
 
 .PHONY: packages
 packages:
@@ -69,6 +70,10 @@ man: venv
 .PHONY: docs
 docs: man
 	$(BIN)/python -m tools.documentation readme
+
+.PHONY: collection
+collection: venv
+	@$(BIN)/python packaging/ansible/build dist
 
 .PHONY: bench
 bench: venv test-packages
