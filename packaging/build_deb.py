@@ -2,8 +2,8 @@
 
 In: a source tree (by default this one). Out: `mxguard_VERSION_all.deb` in OUTPUT (by default its
 dist/). What debian/ repeats is made from its one place: the version from mxguard/version.py, the
-changelog from CHANGELOG.md, the units and the cron file from their own folders, the manuals and
-completions from build/ where they have been made.
+changelog from CHANGELOG.md, the units and the cron file from their own folders, and in debian/rules
+the manuals and completions from the program.
 
 The same tree gives the same bytes: every time in the package is that of the version's date in
 CHANGELOG.md or, for one that is not released, SOURCE_DATE_EPOCH or the date of the last commit.
@@ -23,7 +23,15 @@ from email.utils import format_datetime
 from pathlib import Path
 
 NAME = "mxguard"
-SHIPPED = ("mxguard", "rules", "packaging", "README.md", "SECURITY.md", "CHANGELOG.md")
+SHIPPED = (
+    "mxguard",
+    "rules",
+    "packaging",
+    "tools",
+    "README.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+)
 """What a package is built from."""
 _VERSION = re.compile(r'^VERSION = "(?P<version>[^"]+)"$', re.MULTILINE)
 _SECTION = re.compile(r"^## (?P<version>\S+), (?P<date>.+)$", re.MULTILINE)

@@ -1,6 +1,6 @@
-"""A Debian 12 that is booted by its own systemd, in namespaces, for the tests of the package.
+"""A Debian that is booted by its own systemd, in namespaces, for the tests of the package.
 
-    with Machine() as machine:
+    with Machine() as machine:  # Debian 12
         machine.install(package)
         machine.run("systemctl", "start", "mxguard.service")
         machine.reboot()
@@ -29,7 +29,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "debian"
-SUITE = "bookworm"
+BOOKWORM, TRIXIE = "bookworm", "trixie"
+"""Debian 12 and Debian 13."""
 _EXTRA = ("dbus", "postfix", "systemd", "systemd-sysv")
 """What a mail host has beside what the package needs: an init system, a mail server."""
 
@@ -88,7 +89,8 @@ _REMOVE_CGROUP = 'mount -t cgroup2 cgroup2 /mnt; find "/mnt/$1" -depth -type d -
 class Machine:
     """One booted Debian; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, suite: str = BOOKWORM) -> None:
+        self._suite = suite
         self._name = f"mxgt-{uuid.uuid4().hex[:8]}"
         self._folder = Path(tempfile.mkdtemp(prefix="mxgt-machine-"))
         self._outside: subprocess.Popen[bytes] | None = None
@@ -149,7 +151,7 @@ class Machine:
             where.unlink()
 
     def network(self, address: str, router: str) -> None:
-        """Give it eth0, with an address and a router that nobody has: nothing leaves the machine."""
+        """Give it eth0, with an address and a router that nobody has: nothing leaves."""
         self.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "wire0")
         self.run("ip", "addr", "add", address, "dev", "eth0")
         for link in ("wire0", "eth0"):
@@ -182,7 +184,7 @@ class Machine:
         self._boot()
 
     def _boot(self) -> None:
-        arguments = (str(base_system()), str(self._folder), self._name, _BOOT)
+        arguments = (str(base_system(self._suite)), str(self._folder), self._name, _BOOT)
         console = os.open(self._folder / "console", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._outside = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", _OUTSIDE, "outside", *arguments],
@@ -227,17 +229,17 @@ class Machine:
         )
 
 
-def base_system() -> Path:
-    """The folder of the base system, made where it is missing."""
+def base_system(suite: str) -> Path:
+    """The folder of a suite's base system, made where it is missing."""
     packages = sorted({*_dependencies(), *_EXTRA})
-    key = hashlib.sha256(f"{SUITE} {packages}".encode()).hexdigest()[:12]
-    folder = CACHE / f"{SUITE}-{key}"
+    key = hashlib.sha256(f"{suite} {packages}".encode()).hexdigest()[:12]
+    folder = CACHE / f"{suite}-{key}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with _locked(CACHE / "lock"):
         if not folder.exists():
-            begun = CACHE / f"{SUITE}-{key}.begun"
+            begun = CACHE / f"{suite}-{key}.begun"
             shutil.rmtree(begun, ignore_errors=True)
-            _debootstrap(begun, packages)
+            _debootstrap(suite, begun, packages)
             begun.rename(folder)
     return folder
 
@@ -259,9 +261,9 @@ def _dependencies() -> list[str]:
     return [name for name in named if not name.startswith("$")] + ["python3"]
 
 
-def _debootstrap(folder: Path, packages: list[str]) -> None:
+def _debootstrap(suite: str, folder: Path, packages: list[str]) -> None:
     done = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(folder)],
+        ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

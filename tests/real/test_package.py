@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from debian_machine import ROOT, Machine
+from debian_machine import TRIXIE, Machine
+from debian_package import ROOT, build, copy_tree
 
 TABLES = "/etc/postfix/mxguard"
 SNIPPET = "/etc/nftables.d/mxguard.nft"
@@ -27,34 +25,9 @@ networks = ["{network}"]
 """
 
 
-def build_deb() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_deb", ROOT / "packaging/build_deb.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def tree(folder: Path, *, version: str | None = None) -> Path:
-    """A copy of what the package is built from, as if its version were another."""
-    for name in build_deb().SHIPPED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name)
-        else:
-            shutil.copy(ROOT / name, folder / name)
-    if version is not None:
-        (folder / "mxguard/version.py").write_text(f'VERSION = "{version}"\n')
-        changes = (folder / "CHANGELOG.md").read_text()
-        section = f"# Changes\n\n## {version}, 2026-12-24\n\n- Another one.\n"
-        (folder / "CHANGELOG.md").write_text(changes.replace("# Changes\n", section, 1))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built: Path = build_deb().build(ROOT, tmp_path_factory.mktemp("package"))
-    return built
+    return build(ROOT, tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture
@@ -124,6 +97,17 @@ def test_the_service_does_the_whole_job_in_its_sandbox(machine: Machine) -> None
     assert "reloaded" not in machine.run("mxguard", "sync", "--offline", "-q")
 
 
+def test_debian_13_runs_it_too(package: Path) -> None:
+    with Machine(TRIXIE) as machine:
+        machine.network("192.0.2.10/24", "192.0.2.1")
+        machine.install(package)
+        configure(machine)
+        assert "16 of 16 addresses get through" in start(machine, "mxguard.service")
+        assert PEER in machine.run("nft", "list", "set", "inet", "mxguard", "peers4")
+        machine.run("dpkg", "--purge", "mxguard")
+        assert "mxguard" not in machine.run("nft", "list", "ruleset")
+
+
 def test_the_sandbox_lets_the_mail_server_be_rehearsed(machine: Machine) -> None:
     machine.write("/etc/resolv.conf", "nameserver 127.0.0.1\n")
     machine.write("/etc/probe.py", PROBE)
@@ -176,11 +160,11 @@ def test_an_upgrade_keeps_what_the_administrator_has_edited(
 ) -> None:
     configure(machine)
     machine.run("mxguard", "sync")
-    newer = tree(tmp_path / "tree", version="99.1")
+    newer = copy_tree(tmp_path / "tree", version="99.1")
     with open(newer / "packaging/mxguard.toml", "a") as file:
         file.write("# Another default.\n")
 
-    machine.install(build_deb().build(newer, tmp_path), "--force-confdef", "--force-confold")
+    machine.install(build(newer, tmp_path), "--force-confdef", "--force-confold")
 
     assert machine.run("mxguard", "--version") == "mxguard 99.1\n"
     assert machine.read("/etc/mxguard/mxguard.toml") == CONFIGURATION.format(network=PEER)
