@@ -75,6 +75,8 @@ class Dialogue(StrEnum):
     `test-connection`: greeting and QUIT. `silent-close`: connect and close after the greeting.
     `recipient`: EHLO, MAIL, RCPT, once more after a deferral. `burst`: many connections at once,
     then as many in quick succession. `backlog`: many transactions in few connections.
+    `unknown-recipient`: a user that does not exist, as a backup MX relays in good faith; held for
+    what it leaves in the log, not for its verdict.
     """
 
     TEST_CONNECTION = "test-connection"
@@ -82,6 +84,7 @@ class Dialogue(StrEnum):
     RECIPIENT = "recipient"
     BURST = "burst"
     BACKLOG = "backlog"
+    UNKNOWN_RECIPIENT = "unknown-recipient"
 
 
 class SmtpVerdict(StrEnum):
@@ -207,9 +210,16 @@ class MailSettings:
 class MailRehearsal:
     """All dialogues, in the order of the peers; `reasons` is what could not be decided, and why.
 
-    `relaying` are the peers from whose address mail for a domain elsewhere was taken.
+    `relaying` are the peers from whose address mail for a domain elsewhere was taken. `probes` are
+    dialogues whose verdict says nothing, but whose log lines may count in fail2ban.
     """
 
     smtp: tuple[SmtpAttempt, ...]
     reasons: tuple[str, ...] = ()
     relaying: tuple[MailPeer, ...] = ()
+    probes: tuple[SmtpAttempt, ...] = ()
+
+    @property
+    def logged(self) -> tuple[SmtpAttempt, ...]:
+        """Everything that the peers did and the mail server logged."""
+        return (*self.smtp, *self.probes)

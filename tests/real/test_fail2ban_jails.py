@@ -93,7 +93,7 @@ def audit(server: Server, attempts: tuple[SmtpAttempt, ...]) -> dict[str, Findin
 @pytest.fixture
 def rehearsed(lab: Lab) -> tuple[SmtpAttempt, ...]:
     with MailHost(lab, {}) as host:
-        return host.rehearse().smtp
+        return host.rehearse().logged
 
 
 def one(attempts: tuple[SmtpAttempt, ...], dialogue: Dialogue) -> SmtpAttempt:
@@ -131,10 +131,23 @@ def test_the_ban_falls_when_the_audit_says_and_not_after_its_remedies(
         assert not server.bans(PEER, within=2.5)
 
 
-def test_a_filter_that_does_not_look_at_test_connections_bans_nobody_and_the_audit_says_so(
+def test_the_shipped_mode_bans_for_unknown_users_that_a_backup_relays(
     rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
 ) -> None:
-    server = Server(tmp_path, "mode = normal\nmaxretry = 1")
+    server = Server(tmp_path, "maxretry = 2")
+    unknown = one(rehearsed, Dialogue.UNKNOWN_RECIPIENT)
+    with server.running():
+        assert "unknown-recipient counts 1" in audit(server, rehearsed)["MXG502"].evidence
+        server.write(unknown)
+        assert not server.bans(PEER, within=2.5)
+        server.write(unknown)
+        assert server.bans(PEER, within=10)
+
+
+def test_a_filter_that_looks_at_none_of_it_bans_nobody_and_the_audit_says_so(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = auth\nmaxretry = 1")
     with server.running():
         assert set(audit(server, rehearsed)) == {"MXG503"}
         for attempt in rehearsed:

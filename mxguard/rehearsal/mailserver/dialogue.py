@@ -227,6 +227,11 @@ def recipient(connect: Connect, script: Script, *, tls: bool) -> Outcome:
     return evolve(second, visits=2)
 
 
+def transaction(connect: Connect, script: Script) -> Outcome:
+    """EHLO, MAIL, RCPT, once."""
+    return _transaction(connect, script, tls=False)
+
+
 def burst(connect: Connect, script: Script, count: int) -> Outcome:
     """`count` transactions at once, all connections held until all are greeted; then `count` more
     in quick succession. No second wave where nothing of the first was taken.

@@ -25,7 +25,7 @@ from types import TracebackType
 from mxguard.model.errors import UndecidedError
 from mxguard.model.mailserver import MasterService, PostfixConfiguration
 from mxguard.rehearsal.mailserver.maillog import MailLog
-from mxguard.rehearsal.mailserver.mounts import Covers, cover
+from mxguard.rehearsal.mailserver.mounts import SMALLEST, Covers, cover
 from mxguard.system.commands import SEARCH_PATH
 from mxguard.system.namespaces import Namespace
 
@@ -223,6 +223,7 @@ class Instance:
             log=self.log.syslog,
             postlog=self.log.postlog,
             copied=self._verified(),
+            size=_room(configuration.queue),
         )
 
     def _verified(self) -> dict[Path, Path]:
@@ -237,6 +238,12 @@ class Instance:
         return frozenset(
             service.name for service in self._configuration.services if service.type != "inet"
         )
+
+
+def _room(queue: Path) -> int:
+    """As much as the real queue has left, for Postfix asks (`queue_minfree`, message sizes)."""
+    found = os.statvfs(queue)
+    return max(SMALLEST, found.f_bavail * found.f_frsize)
 
 
 def _children(process: int) -> Sequence[int]:

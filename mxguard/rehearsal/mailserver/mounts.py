@@ -38,6 +38,9 @@ _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/se
 OWN_FOLDER = ".mxguard"
 """Where in the covered queue folder our own files are."""
 
+SMALLEST = 1 << 20
+"""Bytes that an instance needs for its sockets and process ids; 0 would be no limit (tmpfs(5))."""
+
 # postfix-files(5): the folders below the queue and their modes, but for the set-group-ID bit of
 # `public`: nobody submits mail here, and RestrictSUIDSGID (systemd.exec(5)) forbids it.
 _QUEUE_FOLDERS = {
@@ -78,7 +81,7 @@ class Covers:
     log: socket.socket
     postlog: socket.socket
     copied: Mapping[Path, Path] = field(default=Factory(dict))
-    size: int = 1 << 30
+    size: int = SMALLEST
 
 
 def cover(covers: Covers, reserved: frozenset[str]) -> None:

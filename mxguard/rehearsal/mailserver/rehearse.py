@@ -29,6 +29,8 @@ from mxguard.rehearsal.mailserver.rounds import Held, Round, Speaker, hold
 from mxguard.rehearsal.mailserver.theatre import Theatre
 
 _TAKEN = 250
+_FOR_ALL = Dialogue.SILENT_CLOSE
+"""The dialogue that everybody who gets a connection holds, once."""
 
 
 def rehearse(
@@ -45,13 +47,20 @@ def rehearse(
     """
     with Theatre(configuration, ground, with_services=settings.with_services) as theatre:
         held = _dialogues(theatre, peers, settings)
-        relaying = _relaying(theatre, held, settings)
+        speakers = [item.speaker for item in held if item.attempt.dialogue is _FOR_ALL]
+        relaying = _relaying(theatre, speakers, settings)
+        probes = hold(theatre, speakers, Round(Dialogue.UNKNOWN_RECIPIENT), settings)
     if settings.causes:
         with CauseFinder(configuration, own, settings) as finder:
             held = [_with_cause(item, finder) for item in held]
     attempts = tuple(item.attempt for item in sorted(held, key=_position(peers)))
     undecided = {item.reason for item in attempts if item.verdict is SmtpVerdict.UNDECIDED}
-    return MailRehearsal(attempts, reasons=tuple(sorted(undecided)), relaying=relaying)
+    return MailRehearsal(
+        attempts,
+        reasons=tuple(sorted(undecided)),
+        relaying=relaying,
+        probes=tuple(item.attempt for item in probes),
+    )
 
 
 def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettings) -> list[Held]:
@@ -73,10 +82,9 @@ def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettin
 
 
 def _relaying(
-    theatre: Theatre, held: Sequence[Held], settings: MailSettings
+    theatre: Theatre, speakers: Sequence[Speaker], settings: MailSettings
 ) -> tuple[MailPeer, ...]:
     """Who may relay: a recipient elsewhere is offered, up to RCPT."""
-    speakers = [item.speaker for item in held if item.attempt.dialogue is Dialogue.SILENT_CLOSE]
     offered = hold(
         theatre, speakers, Round(Dialogue.RECIPIENT), evolve(settings, recipient=settings.elsewhere)
     )

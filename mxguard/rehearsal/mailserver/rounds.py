@@ -28,6 +28,7 @@ from mxguard.rehearsal.mailserver.theatre import Theatre
 
 _LOG_TAIL = 0.5
 _QUIET = 0.02
+_NOBODY = "mxguard-no-such-user"
 _UNVERIFIED = "Address verification in progress"
 _NO_PROBE = "the address is not known to be verified, and no probe is sent in a rehearsal"
 _ENDS = ("disconnect from", "DISCONNECT")
@@ -85,6 +86,9 @@ def perform(
             return dialogue.silent_close(connect, script)
         case Dialogue.RECIPIENT:
             return dialogue.recipient(connect, script, tls=step.tls)
+        case Dialogue.UNKNOWN_RECIPIENT:
+            nobody = f"{_NOBODY}@{settings.recipient.rpartition('@')[2]}"
+            return dialogue.transaction(connect, evolve(script, recipient=nobody))
         case Dialogue.BURST:
             return _once_more(lambda: dialogue.burst(connect, script, settings.connections))
         case Dialogue.BACKLOG:
