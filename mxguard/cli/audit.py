@@ -25,6 +25,12 @@ from mxguard.report.audit_text import audit_text
 )
 @click.option("--peer", metavar="NAME", shell_complete=peer_names, help="This peer alone.")
 @click.option("--offline", is_flag=True, help="Ask no name server about the domains of [host].")
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The mail log to read, with its rotated files. [default: the host's own, or the journal]",
+)
 @click.option("--no-smtp", is_flag=True, help="Leave the mail server out.")
 @click.option(
     "--with-services",
@@ -44,6 +50,7 @@ def command(
     snapshot_file: Path | None,
     peer: str | None,
     offline: bool,
+    log: Path | None,
     no_smtp: bool,
     with_services: bool,
     fail_on: str,
@@ -56,7 +63,7 @@ def command(
     loaded = load(session.config)
     snapshot = read(snapshot_file) if snapshot_file else None
     options = Options(
-        peer, snapshot, ask_dns=not offline, smtp=not no_smtp, with_services=with_services
+        peer, snapshot, ask_dns=not offline, smtp=not no_smtp, with_services=with_services, log=log
     )
     found = audit(loaded, options)
     if session.is_json:

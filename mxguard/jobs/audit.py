@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from attrs import evolve, frozen
 
 from mxguard.checks import dns, firewall, grading, installed, routing
 from mxguard.checks.installed import Installed
-from mxguard.host.snapshot import take_snapshot
 from mxguard.install import recovery
 from mxguard.install.plan import make_plan
 from mxguard.jobs.domains import domain_findings
+from mxguard.jobs.history import history_findings, mail_history
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.mail import MailAudit, audit_mail, has_postfix
 from mxguard.jobs.render import wanted_files
+from mxguard.jobs.snapshot import read_host
 from mxguard.jobs.wiring import read_wiring
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.audit import Audit
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UsageError
 from mxguard.model.finding import Finding
+from mxguard.model.mailhistory import MailHistory
 from mxguard.model.snapshot import Snapshot
 from mxguard.rehearsal.rehearse import Rehearsal, rehearse
 from mxguard.targets.nftables import NftablesTarget
@@ -34,7 +37,8 @@ class Options:
 
     `rehearsal` is one of this moment that is at hand already. `ask_dns`: what DNS says of the
     domains of `[host]` is checked too. `smtp`: the mail server is rehearsed too, `with_services`
-    with the policy services and milters that may remember it.
+    with the policy services and milters that may remember it. `log` is the mail log; without it,
+    the host's own is read where its mail server is looked at.
     """
 
     peer: str | None = None
@@ -43,6 +47,7 @@ class Options:
     ask_dns: bool = False
     smtp: bool = False
     with_services: bool = False
+    log: Path | None = None
 
 
 def audit(loaded: Loaded, options: Options) -> Audit:
@@ -55,7 +60,7 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     concerned = _of_interest(allowlist, options.peer)
     # First: the rehearsal of a snapshot may leave this process in a namespace without network.
     asked = domain_findings(loaded, allowlist, options.snapshot) if options.ask_dns else ()
-    snapshot = options.snapshot or take_snapshot()
+    snapshot = options.snapshot or read_host()
     marking = marking_text(configuration, allowlist)
     rehearsal = options.rehearsal or rehearse(snapshot, concerned, configuration, marking=marking)
     mail = MailAudit()
@@ -74,15 +79,34 @@ def audit(loaded: Loaded, options: Options) -> Audit:
         *asked,
         *mail.findings,
     ]
+    now = datetime.now(UTC)
+    history = _history(configuration, concerned, options, now)
+    if history is not None:
+        peers = [peer for peer in loaded.peers if options.peer in (None, peer.name)]
+        found.extend(history_findings(history, peers, now))
     if options.snapshot is None:
-        now = datetime.now(UTC)
         found.extend(installed.findings(_installed(loaded, allowlist), allowlist, now))
     return Audit(
         rehearsal.reachability,
         mail.smtp,
         graded(configuration, found),
-        (*rehearsal.reasons, *mail.undecided),
+        (*rehearsal.reasons, *mail.undecided, *_unread(history, options)),
+        history,
     )
+
+
+def _history(
+    configuration: Configuration, concerned: Allowlist, options: Options, now: datetime
+) -> MailHistory | None:
+    """What the mail log says, where it is asked for."""
+    if options.log is None and (not options.smtp or options.snapshot is not None):
+        return None
+    return mail_history(configuration, concerned, options.log, now)
+
+
+def _unread(history: MailHistory | None, options: Options) -> tuple[str, ...]:
+    """A log that was named and not read leaves open what was asked; else a finding is enough."""
+    return history.unread if history is not None and options.log is not None else ()
 
 
 def _installed(loaded: Loaded, allowlist: Allowlist) -> Installed:

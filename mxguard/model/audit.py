@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from mxguard.model.finding import Finding, Severity
+from mxguard.model.mailhistory import MailHistory
 from mxguard.model.mailserver import SmtpAttempt, SmtpVerdict
 from mxguard.model.verdict import Reachability, Verdict
 
 
 @frozen
 class Audit:
-    """`undecided` names, one a line, whatever kept a part from being decided; empty if nothing."""
+    """`undecided` names, one a line, whatever kept a part from being decided; empty if nothing.
+
+    `history` is what the mail log says of the peers, None where it was not asked for.
+    """
 
     reachability: tuple[Reachability, ...]
     smtp: tuple[SmtpAttempt, ...]
     findings: tuple[Finding, ...]
     undecided: tuple[str, ...] = ()
+    history: MailHistory | None = None
 
     @property
     def is_complete(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from mxguard.model.audit import Audit
 from mxguard.model.mailserver import SmtpAttempt
 from mxguard.model.verdict import Hop, Reachability, StoppedBy
+from mxguard.report.history import history_value
 from mxguard.report.json import finding_values
 
 
@@ -19,6 +20,7 @@ def audit_document(audit: Audit) -> dict[str, Any]:
         "undecided": list(audit.undecided),
         "reachability": [_reachability(item) for item in audit.reachability],
         "smtp": [_smtp(item) for item in audit.smtp],
+        "history": history_value(audit.history) if audit.history else None,
         "findings": finding_values(audit.findings),
     }
 

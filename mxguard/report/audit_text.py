@@ -9,12 +9,14 @@ from mxguard.model.mailserver import SmtpAttempt, SmtpVerdict
 from mxguard.model.network import Network
 from mxguard.model.ranges import merge, subtract
 from mxguard.model.verdict import Reachability, Verdict
+from mxguard.report.history import history_text
 from mxguard.report.text import findings_text
 
 
 def audit_text(audit: Audit) -> list[str]:
     """The lines of the report."""
-    return reach_text(audit) + findings_text(audit.findings)
+    met = history_text(audit.history) if audit.history else []
+    return reach_text(audit) + met + findings_text(audit.findings)
 
 
 def reach_text(audit: Audit) -> list[str]:
