@@ -108,6 +108,11 @@ class Machine:
         self._halt()
         shutil.rmtree(self._folder)
 
+    @property
+    def pid(self) -> int:
+        """Its init, as it is seen from here."""
+        return self._init
+
     def run(self, *argv: str, stdin: str = "", check: bool = True, timeout: float = 120) -> str:
         """Standard output and standard error of a program run in the machine."""
         code, said = self.attempt(*argv, stdin=stdin, timeout=timeout)
