@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from mxguard.host.snapshot import take_snapshot
+from mxguard.jobs.snapshot import read_host
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError, UsageError
 from mxguard.model.network import Network, NetworkError, parse_address
@@ -32,7 +32,7 @@ def trace(configuration: Configuration, options: Options) -> tuple[Reachability,
     except NetworkError as error:
         raise UsageError(str(error)) from error
     source = Network(family, value, 32 if family == 4 else 128)
-    snapshot = options.snapshot or take_snapshot()
+    snapshot = options.snapshot or read_host()
     found = trace_address(snapshot, source, options.port, configuration)
     if not found:
         raise UndecidedError(f"the host has no IPv{family} address that peers could connect to")
