@@ -8,6 +8,9 @@ XDIST  ?= 2
 RUNTIME_PACKAGES := python3 python3-venv nftables iproute2 iptables ipset postfix
 DEMO_PACKAGES    := nsd
 TEST_PACKAGES    := $(DEMO_PACKAGES) unbound ldnsutils fail2ban bind9-dnsutils tcpdump
+# What builds the Debian package, and what its tests install it on.
+DEB_PACKAGES     := debhelper dh-python dpkg-dev python3-attr python3-click python3-dnspython
+DEB_TEST_PACKAGES := $(DEB_PACKAGES) debootstrap lintian
 # The libraries as Debian has them, older than the index's: the unit tests run on both.
 DEBIAN_LIBRARIES := python3-attr python3-click python3-dnspython python3-rich \
                     python3-pytest python3-pytest-xdist python3-hypothesis python3-yaml
@@ -19,6 +22,7 @@ help:
 	@echo "make venv     .venv/bin/mxguard"
 	@echo "make unit     the fast tests; make unit-debian: on Debian's own libraries"
 	@echo "make real     the tests on real nftables, Postfix and name servers (root)"
+	@echo "make deb      dist/mxguard_VERSION_all.deb"
 	@echo "make lint     ruff, mypy strict"
 	@echo "make bench    the benchmarks"
 	@echo "make man      manual pages and shell completions, in build/"
@@ -31,7 +35,7 @@ packages:
 
 .PHONY: test-packages
 test-packages:
-	@packaging/install-packages $(RUNTIME_PACKAGES) $(TEST_PACKAGES)
+	@packaging/install-packages $(RUNTIME_PACKAGES) $(TEST_PACKAGES) $(DEB_TEST_PACKAGES)
 
 .PHONY: venv
 venv: $(VENV)/.done
@@ -83,6 +87,11 @@ bench: venv test-packages
 demo: venv
 	@packaging/install-packages $(DEMO_PACKAGES)
 	@$(BIN)/python -m demo
+
+.PHONY: deb
+deb:
+	@packaging/install-packages $(DEB_PACKAGES)
+	@$(PYTHON) packaging/build_deb.py
 
 .PHONY: clean
 clean:
