@@ -21,6 +21,7 @@ from mxguard.rehearsal.copy import Copy
 from mxguard.rehearsal.links import LOOPBACK, arrival
 from mxguard.rehearsal.mailserver.ground import Ground, arrival_mark
 from mxguard.rehearsal.mailserver.rehearse import rehearse
+from mxguard.system import sysctls
 
 
 def rehearse_mail(
@@ -63,10 +64,10 @@ def speaking_wire(copy: Copy, peers: Sequence[MailPeer]) -> Iterator[Ground]:
 
 def _prepare(copy: Copy, links: Sequence[Link]) -> None:
     names = [copy.far_end(link.index) for link in links]
-    settings = ["net.ipv4.conf.all.rp_filter=0", "net.ipv6.conf.lo.disable_ipv6=0"]
-    settings.extend(f"net.ipv4.conf.{name}.rp_filter=0" for name in names)
-    settings.extend(f"net.ipv6.conf.{name}.disable_ipv6=0" for name in names)
-    copy.wire.command(["sysctl", "-q", "-w", *settings])
+    paths = [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", *names)]
+    # A kernel without IPv6 has none of these.
+    paths.extend(f"net/ipv6/conf/{name}/disable_ipv6" for name in ("lo", *names))
+    copy.wire.run(lambda: [sysctls.write(path, "0") for path in paths])
     _ip(copy, ["link set lo up", *(f"link set {name} arp on" for name in names)])
 
 
