@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import grp
 import os
+import pwd
 import signal
 import socket
 import time
@@ -143,11 +145,12 @@ class Instance:
         self.log.__exit__(kind, error, trace)
 
     def _start(self) -> None:
+        covers = self._covers()
         reader, writer = os.pipe()
         self._guard = os.fork()
         if self._guard == 0:
             os.close(reader)
-            self._become_guard(writer)
+            self._become_guard(writer, covers)
         os.close(writer)
         with os.fdopen(reader, "rb") as pipe:
             failure = pipe.read().decode(errors="replace")
@@ -162,7 +165,7 @@ class Instance:
                 said = "; ".join(line.text for line in self.log.lines()) or "(it logged nothing)"
                 raise UndecidedError(f"the rehearsal's Postfix did not start: {said}")
 
-    def _become_guard(self, writer: int) -> None:
+    def _become_guard(self, writer: int, covers: Covers) -> None:
         """The child's life: build the mount namespace, start a process namespace in it, wait.
 
         Never returns. What fails goes to `writer`, which closes when master is executed.
@@ -171,7 +174,7 @@ class Instance:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if _libc.setns(self._namespace.fd, _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
-            cover(self._covers(), self._reserved())
+            cover(covers, self._reserved())
             if _libc.unshare(_CLONE_NEWPID):
                 raise OSError(ctypes.get_errno(), "unshare")
             if os.fork() == 0:
@@ -213,11 +216,17 @@ class Instance:
     def _covers(self) -> Covers:
         configuration = self._configuration
         master = "".join(f"{line}\n" for line in self._services).encode()
+        try:
+            owner = pwd.getpwnam(configuration.value("mail_owner"))
+            group = grp.getgrnam(configuration.value("setgid_group"))
+        except KeyError as error:
+            raise UndecidedError(f"Postfix's user or group does not exist: {error}") from error
         return Covers(
             queue=configuration.queue,
             data=configuration.data,
-            owner=configuration.value("mail_owner"),
-            group=configuration.value("setgid_group"),
+            owner=owner.pw_uid,
+            owner_group=owner.pw_gid,
+            drop_group=group.gr_gid,
             files={configuration.directory / "master.cf": master, **self._files},
             sockets=self._sockets,
             log=self.log.syslog,

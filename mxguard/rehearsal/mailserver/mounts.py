@@ -17,9 +17,7 @@ failure to start.
 from __future__ import annotations
 
 import ctypes
-import grp
 import os
-import pwd
 import socket
 import stat
 from collections.abc import Mapping
@@ -58,24 +56,28 @@ _QUEUE_FOLDERS = {
     "saved": 0o700,
     "trace": 0o700,
 }
+_DROPPED = ("maildrop", "public")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @frozen
 class Covers:
-    """What to put where. `files` maps paths to contents that stand in for theirs.
+    """What to put where. `owner` is Postfix's user, `owner_group` that user's group, `drop_group`
+    the setgid group: numbers, since the child of a process with threads must not look them up.
 
-    `sockets` maps paths to sockets that are bound there: inside the queue folder they are made, and
-    elsewhere they cover one that exists. `log` is bound as /dev/log, `postlog` where daemons look
-    for postlogd(8). `copied` maps files to where in the data folder their copies go. `size` is the
-    most that each memory file system may hold, in bytes.
+    `files` maps paths to contents that stand in for theirs. `sockets` maps paths to sockets that
+    are bound there: inside the queue folder they are made, and elsewhere they cover one that
+    exists. `log` is bound as /dev/log, `postlog` where daemons look for postlogd(8). `copied` maps
+    files to where in the data folder their copies go. `size` is the most that each memory file
+    system may hold, in bytes.
     """
 
     queue: Path
     data: Path
-    owner: str
-    group: str
+    owner: int
+    owner_group: int
+    drop_group: int
     files: Mapping[Path, bytes]
     sockets: Mapping[Path, socket.socket]
     log: socket.socket
@@ -110,12 +112,11 @@ def cover(covers: Covers, reserved: frozenset[str]) -> None:
 
 
 def _queue(covers: Covers, real: str, reserved: frozenset[str]) -> None:
-    owner, group = pwd.getpwnam(covers.owner).pw_uid, grp.getgrnam(covers.group).gr_gid
     os.chmod(covers.queue, 0o755)
     for name, mode in _QUEUE_FOLDERS.items():
         folder = covers.queue / name
         folder.mkdir()
-        os.chown(folder, owner, group if name in ("maildrop", "public") else 0)
+        os.chown(folder, covers.owner, covers.drop_group if name in _DROPPED else 0)
         folder.chmod(mode)
     (covers.queue / "pid").mkdir(mode=0o755)
     with os.scandir(real) as entries:
@@ -176,12 +177,11 @@ def _data(covers: Covers, copies: Mapping[Path, bytes]) -> None:
     if covers.queue in covers.data.parents:
         covers.data.mkdir(parents=True, exist_ok=True)
     _memory(covers.data, covers.size)
-    owner = pwd.getpwnam(covers.owner)
-    os.chown(covers.data, owner.pw_uid, owner.pw_gid)
+    os.chown(covers.data, covers.owner, covers.owner_group)
     covers.data.chmod(0o700)
     for path, content in copies.items():
         path.write_bytes(content)
-        os.chown(path, owner.pw_uid, owner.pw_gid)
+        os.chown(path, covers.owner, covers.owner_group)
 
 
 def _service_socket(covers: Covers, path: Path, listener: socket.socket, own: Path) -> None:
