@@ -168,8 +168,11 @@ class Tracer:
     def _open(self) -> socket.socket:
         made = self._host.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         self._stack.callback(made.close)
-        with contextlib.suppress(PermissionError):
+        try:
             made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        except PermissionError:
+            # Without root, as far as net.core.rmem_max goes; what is lost then is an error.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         made.bind((0, 0))
         made.setblocking(False)
         return made
