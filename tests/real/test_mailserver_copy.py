@@ -19,8 +19,13 @@ from mxguard.rehearsal.copy import build_copy
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 
 BLOCKED = "203.0.113.9"
-STATE = {"main": {"smtpd_client_restrictions": "check_client_access cidr:{dir}/c.cidr"},
-         "files": {"c.cidr": f"{PEER6} REJECT\n"}}  # fmt: skip
+STATE = {
+    "main": {
+        "smtpd_client_restrictions": "check_client_access cidr:{dir}/c.cidr",
+        "inet_interfaces": f"127.0.0.1, {HOST}, {HOST6}",
+    },
+    "files": {"c.cidr": f"{PEER6} REJECT\n"},
+}
 FIREWALL = """table inet f { chain in {
     type filter hook input priority 0; ip saddr 203.0.113.9 drop; }; }"""
 
@@ -45,6 +50,8 @@ def test_a_dialogue_crosses_the_copied_firewall_and_meets_the_copied_postfix(lab
     with MailHost(lab, STATE) as host:
         host.mail.run("nft", "-f", "-", stdin=FIREWALL)
         attempts = rehearse_in_copy(host).smtp
+    # Postfix listens: where no connection comes about, the firewall is to blame, not Postfix.
+    assert all(item.stopped_by is None for item in attempts if item.stage.value == "connect")
     verdicts = {
         source: {
             (item.verdict, item.stage.value)

@@ -17,6 +17,7 @@ from types import TracebackType
 from attrs import evolve
 
 from mxguard.model.mailserver import (
+    Dialogue,
     MailSettings,
     MailStop,
     MasterService,
@@ -87,15 +88,10 @@ class CauseFinder:
         if front is None:
             return MailStop("master.cf", restriction=f"no service answers port {attempt.port}")
         if attempt.stage is Stage.CONNECT:
-            return self._no_listener(front)
-        many = attempt.verdict is SmtpVerdict.THROTTLED
-        key = (
-            attempt.source,
-            attempt.port,
-            attempt.helo,
-            _seen(attempt),
-            many and attempt.dialogue,
-        )
+            return self._no_listener(speaker, front)
+        # What stops a single dialogue stops the many of a burst alike; what counts does not.
+        counted = attempt.dialogue if attempt.verdict is SmtpVerdict.THROTTLED else None
+        key = (attempt.source, attempt.port, attempt.helo, _seen(attempt), counted)
         if key not in self._known:
             step = Round(attempt.dialogue, attempt.tls)
             stop = _Search(self, speaker, step, attempt, front).run()
@@ -137,14 +133,20 @@ class CauseFinder:
             self._theatre = self._stack.enter_context(theatre)
         return self._theatre
 
-    def _no_listener(self, front: MasterService) -> MailStop | None:
-        interfaces = self.configuration.value("inet_interfaces", front)
-        if interfaces == "all" and not front.name.rpartition(":")[0]:
+    def _no_listener(self, speaker: Speaker, front: MasterService) -> MailStop | None:
+        """What keeps Postfix from listening; None where it does, and the network is to blame."""
+        theatre = self._on_bench()
+        with theatre.open():
+            step = Round(Dialogue.TEST_CONNECTION)
+            outcome = perform(theatre, speaker, step, self.settings, speaker.peer.port)
+        if outcome.stage is not Stage.CONNECT:
             return None
+        host = front.name.rpartition(":")[0]
+        if host:
+            return MailStop("master.cf", front.key, restriction=f"{front.name} listens on {host}")
+        interfaces = self.configuration.value("inet_interfaces", front)
         return MailStop(
-            "inet_interfaces",
-            service=front.key,
-            restriction=f"{front.name} listens on {front.name.rpartition(':')[0] or interfaces}",
+            "inet_interfaces", front.key, restriction=f"{front.name} listens on {interfaces}"
         )
 
 
