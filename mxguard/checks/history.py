@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 
 from mxguard.model.finding import Finding
 from mxguard.model.mailhistory import HOUR, MailHistory, PeerHistory, Reason, Refusal
@@ -118,8 +117,10 @@ def _of_refusals(met: PeerHistory, now: datetime) -> Iterator[Finding]:
 
 
 def _of_flood(history: MailHistory, met: PeerHistory, now: datetime) -> Iterator[Finding]:
-    run = flood(met, now)
-    if not run or history.until is None:
+    if history.since is None or history.until is None:
+        return
+    run = flood(met, history.until - history.since, now)
+    if not run:
         return
     start, peak = run[0][0], max(number for _hour, number in run)
     total = sum(number for _hour, number in run)
@@ -134,19 +135,23 @@ def _of_flood(history: MailHistory, met: PeerHistory, now: datetime) -> Iterator
     )
 
 
-def flood(met: PeerHistory, now: datetime) -> list[tuple[datetime, int]]:
+def flood(met: PeerHistory, covered: timedelta, now: datetime) -> list[tuple[datetime, int]]:
     """The hours of the latest flood, with their messages; empty where there was none lately.
 
-    A flood is an hour of many more messages than the peer's other hours have, and the hours around
-    it up to a gap of one.
+    A flood is an hour of many more messages than the hours of the log have on average, with the
+    hours around it up to a gap of one, which are left out of the average. `covered` is how much
+    time the log covers; what lasts for most of that is no flood.
     """
     recent = [(number, hour) for hour, number in met.hours if now - hour <= FLOOD_LATELY]
     if not recent:
         return []
     peak, top = max(recent)
     run = _around(met.hours, top)
-    others = [number for hour, number in met.hours if (hour, number) not in run]
-    usual = median(others) if others else 0
+    lasted = run[-1][0] - run[0][0] + HOUR
+    if lasted > covered / 2:
+        return []
+    elsewhere = sum(number for _hour, number in met.hours) - sum(number for _hour, number in run)
+    usual = elsewhere / ((covered - lasted) / HOUR)
     return run if peak >= max(FLOOD, _TIMES_USUAL * usual) else []
 
 

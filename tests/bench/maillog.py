@@ -4,8 +4,8 @@
 
 Three logs: one of a busy host with a few lines of peers, the same packed with gzip, and the worst:
 every line is a peer's, as in the flood after an outage. Each is read in a process of its own, so
-that its peak memory is its own. The limit is on the time of the processor, which is the time that it
-takes on a machine with nothing else to do. Ends with 1 where a limit is passed or a count is wrong.
+that its peak memory is its own. The limit is on the processor's time, which is the clock's on a
+machine with nothing else to do. Ends with 1 where a limit is passed or a count is wrong.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def measured(task: Task, path: Path, size: int, messages: int) -> bool:
     good = worked <= SECONDS and peak <= MEGABYTES and counted == messages and not found.unread
     print(
         f"{task.title:<44}{size:>5} MB {LINES:>9,} lines {counted:>8,} messages "
-        f"{worked:>6.2f} s (at most {SECONDS:.0f}; {took:.2f} on the clock) {peak:>4} MB (at most {MEGABYTES})"
+        f"{worked:>6.2f} s (at most {SECONDS:.0f}; {took:.2f} on the clock) "
+        f"{peak:>4} MB (at most {MEGABYTES})"
         f"{'' if good else f'  BAD: {messages} messages, {found.unread}'}",
         flush=True,
     )
