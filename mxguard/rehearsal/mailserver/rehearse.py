@@ -64,14 +64,16 @@ def rehearse(
 
 
 def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettings) -> list[Held]:
-    first = [Speaker(peer, peer.helo[0]) for peer in peers]
+    first = [Speaker(peer, said_name(peer.helo[0])) for peer in peers]
     held = hold(theatre, first, Round(Dialogue.TEST_CONNECTION), settings)
     # Who gets no connection need not be kept waiting for four more.
     first = [item.speaker for item in held if item.attempt.stage is not Stage.CONNECT]
     peers = [speaker.peer for speaker in first]
     held.extend(hold(theatre, first, Round(Dialogue.SILENT_CLOSE), settings))
     for number in range(max((len(peer.helo) for peer in peers), default=0)):
-        named = [Speaker(peer, peer.helo[number]) for peer in peers if number < len(peer.helo)]
+        named = [
+            Speaker(peer, said_name(peer.helo[number])) for peer in peers if number < len(peer.helo)
+        ]
         plain = hold(theatre, named, Round(Dialogue.RECIPIENT), settings)
         held.extend(plain)
         offered = [item.speaker for item in plain if item.offers_tls]
@@ -79,6 +81,11 @@ def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettin
     for kind in (Dialogue.BURST, Dialogue.BACKLOG):
         held.extend(hold(theatre, first, Round(kind), settings))
     return held
+
+
+def said_name(helo: str) -> str:
+    """A name to say for a HELO of the catalogue, where `*.` stands for any name below."""
+    return f"mx.{helo.removeprefix('*.')}" if helo.startswith("*.") else helo
 
 
 def _relaying(
