@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from attrs import frozen
-
 from mxguard.checks import fail2ban as fail2ban_checks
 from mxguard.checks import postfix as postfix_checks
 from mxguard.checks.postfix import Watched
@@ -17,11 +15,11 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding
 from mxguard.model.mailserver import (
+    MailAudit,
     MailPeer,
     MailRehearsal,
     MailSettings,
     PostfixConfiguration,
-    SmtpAttempt,
 )
 from mxguard.model.network import Network
 from mxguard.model.peer import Provider
@@ -36,21 +34,6 @@ _MOST_ADDRESSES = 16
 _ARRIVES = (Verdict.DELIVERED, Verdict.THROTTLED)
 
 
-@frozen
-class MailAudit:
-    """What came of it. `undecided` are the parts that could not be tried or read, and why."""
-
-    smtp: tuple[SmtpAttempt, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    undecided: tuple[str, ...] = ()
-
-
-def has_postfix(configuration: Configuration) -> bool:
-    """Whether there is a Postfix to rehearse; a host without one is no error."""
-    section = configuration.targets.postfix
-    return section.enabled and (section.config / "main.cf").exists()
-
-
 def audit_mail(
     loaded: Loaded,
     allowlist: Allowlist,
@@ -59,10 +42,16 @@ def audit_mail(
     *,
     with_services: bool = False,
 ) -> MailAudit:
-    """Rehearse every peer's dialogues with this host's Postfix, and ask fail2ban about them."""
+    """Rehearse every peer's dialogues with this host's Postfix, and ask fail2ban about them.
+
+    A host without a Postfix is no error.
+    """
     configuration = loaded.configuration
+    section = configuration.targets.postfix
+    if not section.enabled or not (section.config / "main.cf").exists():
+        return MailAudit()
     try:
-        postfix = read_postfix(configuration.targets.postfix.config)
+        postfix = read_postfix(section.config)
         peers = tuple(_peers(configuration, allowlist, snapshot, reachability))
         settings = MailSettings(
             recipient=_recipient(configuration, postfix),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from mxguard.host.snapshot import take_snapshot
-from mxguard.jobs.audit import marking_text
 from mxguard.jobs.guards import guard_commands, plan_guards, prove
+from mxguard.jobs.render import marking_text
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration, GuardMode
 from mxguard.model.errors import UndecidedError

@@ -10,6 +10,7 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.errors import ProgramError, UndecidedError, UsageError
 from mxguard.model.target import Rendered, RenderedFile, Target
 from mxguard.system.files import write_whole
+from mxguard.targets.nftables import NftablesTarget
 from mxguard.targets.registry import all_targets, enabled_targets
 
 
@@ -18,6 +19,14 @@ def render(
 ) -> tuple[Rendered, ...]:
     """The targets named, or all that are enabled. Raises UsageError for an unknown name."""
     return tuple(_render(target, allowlist) for target in _chosen(configuration, names))
+
+
+def marking_text(configuration: Configuration, allowlist: Allowlist) -> str:
+    """Mxguard's own nftables file, by which peers carry the mark; "" where it is switched off."""
+    section = configuration.targets.nftables
+    if not section.enabled:
+        return ""
+    return "".join(file.content.decode() for file in NftablesTarget(section).render(allowlist))
 
 
 def wanted_files(

@@ -11,8 +11,8 @@ from attrs import frozen
 from mxguard.allowlist import lock
 from mxguard.allowlist.changes import changes
 from mxguard.allowlist.update import Rules, update
-from mxguard.checks import dns, grading
-from mxguard.jobs.load import shipped_catalogue
+from mxguard.checks import dns
+from mxguard.jobs.grade import grade
 from mxguard.jobs.locked import lock_path
 from mxguard.model.allowlist import Allowlist, PeerStatus
 from mxguard.model.change import Change
@@ -80,11 +80,7 @@ def refresh(
 
 def resolution_findings(configuration: Configuration, allowlist: Allowlist) -> tuple[Finding, ...]:
     """What is odd about the peers' last answers, graded and held against `[[accept]]`."""
-    found = tuple(dns.findings(allowlist))
-    catalogue = shipped_catalogue()
-    definitions = {id: catalogue.check(id) for id in {finding.id for finding in found}}
-    today = datetime.now(UTC).date()
-    return grading.graded(found, definitions, configuration.acceptances, today=today)
+    return grade(configuration, dns.findings(allowlist))
 
 
 def known_peers(peers: Sequence[Peer], named: Sequence[str]) -> None:

@@ -112,6 +112,8 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
             transaction.apply(plan, targets, state)
             guarded = insert(proof.guards, configuration) if proof.commands else ()
             wired = wire(configuration) if options.wire else ()
+        wiring = read_wiring(configuration)
+        audited = options.audited and not options.dry_run
         return SyncResult(
             refresh=refreshed,
             plan=plan,
@@ -119,16 +121,16 @@ def sync(loaded: Loaded, options: Options, progress: Progress | None = None) -> 
             guarded=guarded,
             wired=wired,
             rewired=rewired,
-            wiring=read_wiring(configuration),
+            wiring=wiring,
             recovered=recovered,
-            audit=_audit(loaded, proof) if options.audited and not options.dry_run else None,
+            audit=_audit(loaded, proof, wiring) if audited else None,
         )
 
 
-def _audit(loaded: Loaded, proof: Proof) -> Audit:
+def _audit(loaded: Loaded, proof: Proof, wiring: tuple[Wiring, ...]) -> Audit:
     """The host as it is now; where it cannot be audited, an audit that says so."""
     try:
-        return audit(loaded, AuditOptions(rehearsal=proof.as_it_is))
+        return audit(loaded, AuditOptions(rehearsal=proof.as_it_is, wiring=wiring))
     except UndecidedError as error:
         return Audit((), (), (), (str(error),))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attrs import Factory, field, frozen
 
+from mxguard.model.finding import Finding
 from mxguard.model.network import Network
 
 
@@ -223,3 +224,12 @@ class MailRehearsal:
     def logged(self) -> tuple[SmtpAttempt, ...]:
         """Everything that the peers did and the mail server logged."""
         return (*self.smtp, *self.probes)
+
+
+@frozen
+class MailAudit:
+    """The mail server's part of an audit. `undecided`: what was not tried or read, and why."""
+
+    smtp: tuple[SmtpAttempt, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    undecided: tuple[str, ...] = ()

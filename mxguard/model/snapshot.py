@@ -113,8 +113,8 @@ class Snapshot:
     "ip6tables-nft", "iptables-legacy", "ip6tables-legacy" to what the -save program printed.
     `ipsets` is what `ipset save` printed, `ipset_numbers` how the kernel numbers them: rules refer
     to the number. `recent` is what the iptables match of that name remembers: by list and address,
-    the age in seconds of each packet. `unread` says what could not be read and why: verdicts that rest on it are
-    undecided.
+    the age in seconds of each packet. `unread` says what could not be read and why: verdicts that
+    rest on it are undecided.
     """
 
     host: str
