@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import click
 import pytest
 
+from mxguard.catalogue import PROVIDER, REFERENCE, load_catalogue
 from mxguard.cli.main import COMMANDS, group
 from mxguard.config import check
 from mxguard.model.errors import ConfigurationError
+from mxguard.model.peer import Provider
+from mxguard.model.schema import section
 from tools.documentation import __main__ as documentation
 from tools.documentation import checks, pages, readme, roff, settings
 
@@ -100,6 +104,30 @@ def test_every_key_of_the_configuration_is_in_the_manual_and_no_other() -> None:
     for table, key in accepted:
         text = told.get(f"[{table}]") or told[f"[[{table}]]"]
         assert f"{roff.bold(key)} = " in text
+
+
+def test_every_key_of_a_provider_is_in_the_manual_and_no_other() -> None:
+    told = subsections(PAGES["mxguard-provider.5"])["SETTINGS"]
+    heads = re.findall(r'^\.TP\n\.BR (.*?)" (?:=|\\fI)', told, flags=re.MULTILINE)
+    assert {key for head in heads for key in re.findall(r"[a-z0-9_]+", head)} == set(PROVIDER)
+    reference = told.partition("[[references]]")[2]
+    assert set(re.findall(r"^\.BR? ([a-z]+)", reference, flags=re.MULTILINE)) == set(REFERENCE)
+
+
+def examples(page: str) -> list[dict[str, Any]]:
+    """What a page shows as TOML."""
+    shown = re.findall(r"^\.EX\n(.*?)^\.EE$", PAGES[page], flags=re.MULTILINE | re.DOTALL)
+    return [tomllib.loads(text.replace(r"\(dq", '"').replace(r"\-", "-")) for text in shown]
+
+
+def test_the_examples_of_the_manuals_can_be_used(tmp_path: Path) -> None:
+    alone, second = examples("mxguard.toml.5")
+    names = load_catalogue([ROOT / "rules"]).provider_names()
+    assert check(alone, tmp_path, known_providers=names).host.domains == ("example.org",)
+    second["limits"] = {"allow_private": True}  # its addresses are set aside for documentation
+    assert check(second, tmp_path, known_providers=names).acceptances[0].id == "MXG111"
+    (provider,) = examples("mxguard-provider.5")
+    assert section(Provider, PROVIDER, given={"name": "x"})(provider).hosts == ("mx2.example.net",)
 
 
 def test_a_setting_is_explained_with_its_type_bounds_and_default() -> None:

@@ -35,6 +35,7 @@ def pages(root: Path, *, date: str) -> dict[str, str]:
     bodies = {
         "mxguard.8": ("mxguard.8", _program(command_line.describe())),
         "mxguard.toml.5": ("mxguard.toml.5", _settings(root)),
+        "mxguard-provider.5": ("mxguard-provider.5", {}),
         "mxguard-checks.7": ("mxguard-checks.7", {"CHECKS": _index(listed)}),
         **{f"{check.id}.7": ("check.7", _check(check)) for check in listed},
     }
@@ -56,7 +57,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 def _titled(name: str, date: str, body: str) -> str:
     page, _, number = name.rpartition(".")
     head = roff.title(
-        page if number == "7" else page.upper(),
+        page,
         number,
         date=date,
         source=f"mxguard {VERSION}",
