@@ -97,6 +97,15 @@ def test_the_service_does_the_whole_job_in_its_sandbox(machine: Machine) -> None
     assert "reloaded" not in machine.run("mxguard", "sync", "--offline", "-q")
 
 
+def test_the_sandbox_lets_it_see_that_postfix_still_uses_an_older_table(machine: Machine) -> None:
+    configure(machine)
+    machine.run("mxguard", "sync")
+    # A session starts an smtpd, which then waits for another one.
+    machine.run("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/25; read -u3 greeting")
+    machine.run("touch", f"{TABLES}/client_access.cidr")
+    assert "postfix reloaded" in start(machine, "mxguard.service")
+
+
 def test_debian_13_runs_it_too(package: Path) -> None:
     with Machine(TRIXIE) as machine:
         machine.network("192.0.2.10/24", "192.0.2.1")
