@@ -16,6 +16,7 @@ from types import TracebackType
 
 from attrs import evolve
 
+from mxguard.model.errors import ProgramError
 from mxguard.model.mailserver import (
     Dialogue,
     MailSettings,
@@ -265,7 +266,10 @@ class _Search:
             self._finder.settings.sender,
             self._finder.settings.recipient,
         )
-        answer = ask_table(table, keys, self._configuration.directory)
+        answer = None
+        # A table on a server that is away stops peers without an answer of its own.
+        with contextlib.suppress(ProgramError):
+            answer = ask_table(table, keys, self._configuration.directory)
         if answer is None:
             return evolve(stop, table=table)
         return evolve(
