@@ -45,13 +45,21 @@ class MailHost:
 
     def mxguard(self, *arguments: str) -> str:
         """Run mxguard on the host, as its administrator would; what it printed."""
-        program = Path(__file__).parents[1] / ".venv/bin/mxguard"
         done = subprocess.run(
-            ["ip", "netns", "exec", self.host.namespace, str(program), *arguments,
-             "--config", str(self.folder / "mxguard.toml")],
+            self.command(*arguments),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120,
         )  # fmt: skip
         return done.stdout
+
+    def command(self, *arguments: str) -> list[str]:
+        """What runs mxguard on the host, which has a fail2ban configuration of its own."""
+        program = Path(__file__).parents[1] / ".venv/bin/mxguard"
+        own = 'mount --bind "$0" /etc/fail2ban && exec "$@"'
+        return [
+            "ip", "netns", "exec", self.host.namespace,
+            "sh", "-c", own, str(self.folder / "fail2ban"),
+            str(program), *arguments, "--config", str(self.folder / "mxguard.toml"),
+        ]  # fmt: skip
 
     def greeting(self, source: str, *, timeout: float = 3.0) -> str:
         """What a test connection meets: connect, read the greeting, ask for a recipient, quit."""
@@ -126,8 +134,10 @@ def mail_host(folder: Path) -> Iterator[MailHost]:
 def _write_files(folder: Path) -> None:
     for place in ("postfix", "queue", "data", "nftables.d"):
         (folder / place).mkdir()
+    shutil.copytree("/etc/fail2ban", folder / "fail2ban")
+    places = {".cf": folder / "postfix", ".cidr": folder / "postfix", ".local": folder / "fail2ban"}
     for source in FILES.iterdir():
-        place = folder / "postfix" if source.suffix in (".cf", ".cidr") else folder
+        place = places.get(source.suffix, folder)
         text = source.read_text().replace("{folder}", str(folder))
         (place / source.name).write_text(text)
 

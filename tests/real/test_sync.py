@@ -23,12 +23,9 @@ def made() -> Iterator[MailHost]:
 
 
 def mxguard(made: MailHost, *arguments: str) -> subprocess.CompletedProcess[str]:
-    program = Path(__file__).parents[2] / ".venv/bin/mxguard"
     return subprocess.run(
-        ["ip", "netns", "exec", made.host.namespace, str(program), *arguments,
-         "--config", str(made.folder / "mxguard.toml")],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        made.command(*arguments), capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def written(made: MailHost) -> dict[str, tuple[int, int]]:
