@@ -106,7 +106,11 @@ def rhythm(met: PeerHistory, provider: Provider | None) -> timedelta | None:
 
 def _of_refusals(met: PeerHistory, now: datetime) -> Iterator[Finding]:
     for refusal, id in ((Refusal.REJECTED, "MXG151"), (Refusal.DEFERRED, "MXG152")):
-        lately = [x for x in met.reasons if x.refusal is refusal and now - x.last <= LATELY]
+        lately = [
+            one
+            for one in met.reasons(now - LATELY)
+            if one.refusal is refusal and now - one.last <= LATELY
+        ]
         if lately:
             yield Finding(
                 id=id,

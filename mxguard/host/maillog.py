@@ -57,6 +57,10 @@ def read_history(
     )
 
 
+_Reasons = dict[tuple[Refusal, int | None, str], tuple[int, datetime]]
+"""How often each reason was given, and when last."""
+
+
 @define
 class _Session:
     """What is known so far of a connection that is still open."""
@@ -76,7 +80,7 @@ class _Tally:
     last_message: datetime | None = None
     days: dict[date, Counter[str]] = Factory(dict)
     hours: Counter[datetime] = Factory(Counter)
-    reasons: dict[tuple[Refusal, int | None, str], tuple[int, datetime]] = Factory(dict)
+    reasons: dict[date, _Reasons] = Factory(dict)
 
     def count(self, when: datetime, what: str, number: int = 1) -> None:
         self.days.setdefault(when.date(), Counter())[what] += number
@@ -92,25 +96,30 @@ class _Tally:
 
     def refuse(self, when: datetime, code: int | None, text: str, refusal: Refusal) -> None:
         self.count(when, refusal.value)
+        reasons = self.reasons.setdefault(when.date(), {})
         key = refusal, code, _general(text)
-        if key not in self.reasons and len(self.reasons) >= _MOST_REASONS:
+        if key not in reasons and len(reasons) >= _MOST_REASONS:
             key = refusal, None, "other reasons"
-        number, _last = self.reasons.get(key, (0, when))
-        self.reasons[key] = number + 1, when
+        number, _last = reasons.get(key, (0, when))
+        reasons[key] = number + 1, when
 
     def history(self, peer: str) -> PeerHistory:
-        reasons = [
-            Reason(*key, count=count, last=last) for key, (count, last) in self.reasons.items()
-        ]
         return PeerHistory(
             peer,
             self.last_seen,
             self.last_test,
             self.last_message,
-            tuple(DayCounts(day, **self.days[day]) for day in sorted(self.days)),
+            tuple(
+                DayCounts(day, **self.days[day], reasons=_reasons(self.reasons.get(day, {})))
+                for day in sorted(self.days)
+            ),
             tuple(sorted(self.hours.items())),
-            tuple(sorted(reasons, key=lambda reason: reason.last, reverse=True)),
         )
+
+
+def _reasons(counted: _Reasons) -> tuple[Reason, ...]:
+    found = [Reason(*key, count=count, last=last) for key, (count, last) in counted.items()]
+    return tuple(sorted(found, key=lambda reason: reason.last, reverse=True))
 
 
 class _Reader:

@@ -40,6 +40,7 @@ Take = Callable[[bytes, datetime], None]
 
 _ROTATED = re.compile(r"[.-]\d+(\.(gz|xz|bz2|zst))?")
 _BLOCK = 1 << 20
+_LATELY = timedelta(days=2)
 _SLACK = timedelta(days=1)
 """Lines are written while others are read, and clocks are set."""
 _TYPICAL_RATIO = 10
@@ -149,14 +150,23 @@ class Log:
             self.unread.append(f"{file.path}: {said}")
 
 
-def find_log(path: Path | None, *, places: tuple[Path, ...] = PLACES) -> Log:
-    """The log at `path`; without one, the first of the usual places, else the journal."""
+def find_log(path: Path | None, now: datetime, *, places: tuple[Path, ...] = PLACES) -> Log:
+    """The log at `path`; without one, the first of the usual places, else the journal.
+
+    A file that nobody has written to lately gives way to the journal: a syslogd that was taken off
+    a host leaves its files behind.
+    """
     if path is not None:
         return Log(str(path))
+    left = Log(JOURNAL if has_journal() else "")
     for place in places:
-        if place.exists():
+        try:
+            changed = datetime.fromtimestamp(place.stat().st_mtime, UTC)
+        except OSError:
+            continue
+        if now - changed <= _LATELY or not left.name:
             return Log(str(place))
-    return Log(JOURNAL if has_journal() else "")
+    return left
 
 
 def has_journal() -> bool:

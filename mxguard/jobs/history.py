@@ -25,7 +25,7 @@ def mail_history(
     """The peers in the log at `log`; by default where Postfix writes it, else the usual places."""
     networks = [(entry.network, entry.peer) for entry in allowlist.entries]
     place = log or _written_by_postfix(configuration.targets.postfix.config)
-    return read_history(find_log(place), networks, now)
+    return read_history(find_log(place, now), networks, now)
 
 
 def history_findings(

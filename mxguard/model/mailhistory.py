@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 HOUR = timedelta(hours=1)
 
@@ -21,19 +21,8 @@ class Refusal(StrEnum):
 
 
 @frozen
-class DayCounts:
-    """One day of a peer. A test connection is one in which no mail was offered."""
-
-    day: date
-    tests: int = 0
-    messages: int = 0
-    deferred: int = 0
-    rejected: int = 0
-
-
-@frozen
 class Reason:
-    """Why mail of a peer was not taken, in the mail server's words, and how often.
+    """Why mail of a peer was not taken on one day, in the mail server's words, and how often.
 
     Addresses and mailboxes in `text` are left out, so that like reasons are one. `code` is the
     reply code, None where the log has none.
@@ -52,6 +41,21 @@ class Reason:
 
 
 @frozen
+class DayCounts:
+    """One day of a peer. A test connection is one in which no mail was offered.
+
+    `reasons` are why mail was deferred or rejected, the latest first.
+    """
+
+    day: date
+    tests: int = 0
+    messages: int = 0
+    deferred: int = 0
+    rejected: int = 0
+    reasons: tuple[Reason, ...] = ()
+
+
+@frozen
 class PeerHistory:
     """One peer. `hours` has the messages of each hour in which there were any, by its start."""
 
@@ -61,7 +65,16 @@ class PeerHistory:
     last_message: datetime | None = None
     days: tuple[DayCounts, ...] = ()
     hours: tuple[tuple[datetime, int], ...] = ()
-    reasons: tuple[Reason, ...] = ()
+
+    def reasons(self, since: datetime) -> tuple[Reason, ...]:
+        """The reasons of the days on or after `since`, like ones together, the latest first."""
+        found: dict[tuple[Refusal, int | None, str], Reason] = {}
+        for day in self.days:
+            for one in day.reasons if day.day >= since.date() else ():
+                key = one.refusal, one.code, one.text
+                before = found[key].count if key in found else 0
+                found[key] = evolve(one, count=one.count + before)
+        return tuple(sorted(found.values(), key=lambda one: one.last, reverse=True))
 
 
 @frozen

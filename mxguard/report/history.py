@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory
+from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory, Reason
 
 _DAYS_SHOWN = 3
+_REASONS_SHOWN = 3
 
 
 def history_text(history: MailHistory) -> list[str]:
@@ -18,7 +19,9 @@ def history_text(history: MailHistory) -> list[str]:
     lines = [f"log {history.source}, {_minute(history.since)} to {_minute(history.until)}"]
     for peer in history.peers:
         lines.append(f"  {peer.peer}: {', '.join(_lasts(peer))}")
-        lines.extend(f"    {_day_line(day)}" for day in peer.days[-_DAYS_SHOWN:])
+        for day in peer.days[-_DAYS_SHOWN:]:
+            lines.append(f"    {_day_line(day)}")
+            lines.extend(f"      {one.refusal}: {one}" for one in day.reasons[:_REASONS_SHOWN])
     return lines
 
 
@@ -59,19 +62,20 @@ def _peer_value(peer: PeerHistory) -> dict[str, Any]:
                 "messages": day.messages,
                 "deferred": day.deferred,
                 "rejected": day.rejected,
+                "reasons": [_reason_value(reason) for reason in day.reasons],
             }
             for day in peer.days
         ],
-        "reasons": [
-            {
-                "verdict": reason.refusal.value,
-                "code": reason.code,
-                "text": reason.text,
-                "count": reason.count,
-                "last": _time(reason.last),
-            }
-            for reason in peer.reasons
-        ],
+    }
+
+
+def _reason_value(reason: Reason) -> dict[str, Any]:
+    return {
+        "verdict": reason.refusal.value,
+        "code": reason.code,
+        "text": reason.text,
+        "count": reason.count,
+        "last": _time(reason.last),
     }
 
 

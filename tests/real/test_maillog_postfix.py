@@ -24,7 +24,7 @@ from mailserver_lab import HELO, HOST, HOST6, PEER, PEER6, MailHost
 
 from mxguard.host.maillog import read_history
 from mxguard.host.maillog_files import Log
-from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory
+from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory, Reason
 from mxguard.model.network import parse_network
 from mxguard.system.namespaces import enter_mount_namespace
 
@@ -132,6 +132,10 @@ def only(found: MailHistory) -> PeerHistory:
     return peer
 
 
+def reasons(found: MailHistory) -> list[Reason]:
+    return [reason for day in only(found).days for reason in day.reasons]
+
+
 def total(found: MailHistory) -> DayCounts:
     """All days together: a test may run at midnight."""
     days = only(found).days
@@ -173,7 +177,7 @@ def test_what_a_peer_met_is_what_the_log_is_read_to_say(lab: Lab) -> None:
             made.say(lambda client, helo=forged: (client.ehlo(helo), mail(client)), STRANGER)
         found = made.history(13)
     assert counted(found) == (3, 4, 2, 2)
-    texts = [str(reason) for reason in only(found).reasons]
+    texts = [str(reason) for reason in reasons(found)]
     assert any("we do not want this" in text for text in texts)
     assert any("lost connection after DATA" in text for text in texts)
     assert any(text.startswith("TLS handshake failed") for text in texts)
@@ -193,7 +197,7 @@ def test_limits_and_errors_are_told_as_deferrals_and_not_as_tests(lab: Lab) -> N
         assert made.say(message) == 421
         found = made.history(2)
     assert counted(found) == (0, 0, 2, 0)
-    texts = [reason.text for reason in only(found).reasons]
+    texts = [reason.text for reason in reasons(found)]
     assert sorted(texts) == ["Connection rate limit exceeded", "too many errors after UNKNOWN"]
 
 
@@ -203,7 +207,7 @@ def test_what_postscreen_puts_off_and_drops_is_told_apart(lab: Lab) -> None:
         made.say(lambda client: mail(client))
         deferred = made.history(1)
     assert counted(deferred)[2:] == (1, 0)
-    assert only(deferred).reasons[0].code == 450
+    assert reasons(deferred)[0].code == 450
     listed = {
         "postscreen_access_list": "cidr:{dir}/psc.cidr",
         "postscreen_blacklist_action": "drop",
@@ -213,7 +217,7 @@ def test_what_postscreen_puts_off_and_drops_is_told_apart(lab: Lab) -> None:
         assert made.say(message) == 521
         dropped = made.history(1)
     assert counted(dropped) == (0, 0, 0, 1)
-    assert "LISTED" in only(dropped).reasons[0].text
+    assert "LISTED" in reasons(dropped)[0].text
 
 
 def test_a_hangup_before_postscreens_greeting_is_a_test(lab: Lab) -> None:

@@ -27,6 +27,18 @@ def days(*numbers: int) -> tuple[DayCounts, ...]:
     return tuple(DayCounts(date(2027, 3, number), tests=1) for number in numbers)
 
 
+def refused(*reasons: Reason) -> PeerHistory:
+    """A peer with these reasons, each on its day."""
+    last = {
+        one.last.date(): tuple(x for x in reasons if x.last.date() == one.last.date())
+        for one in reasons
+    }
+    return evolve(
+        SEEN, days=tuple(DayCounts(day, tests=1, reasons=last.get(day, ())) for day in DAYS)
+    )
+
+
+DAYS = tuple(date(2027, 3, number) for number in (18, 19, 20))
 SEEN = PeerHistory("p", last_seen=NOW - HOUR, days=days(18, 19, 20))
 LOG = MailHistory("/var/log/mail.log", NOW - 14 * DAY, NOW - timedelta(minutes=1), (SEEN,))
 
@@ -46,7 +58,7 @@ def test_a_peer_that_comes_and_is_let_in_is_not_mentioned() -> None:
     old = Reason(Refusal.REJECTED, 550, "no", 3, NOW - 2 * DAY)
     usual = tuple((NOW.replace(minute=0) - n * HOUR, 80) for n in range(14 * 24, 0, -1))
     assert ids() == []
-    assert ids(evolve(SEEN, reasons=(old,), hours=usual)) == []
+    assert ids(evolve(refused(old), hours=usual)) == []
 
 
 @pytest.mark.triggers("MXG150")
@@ -86,7 +98,7 @@ def test_a_log_that_ended_says_nothing_of_the_time_since() -> None:
 )
 def test_what_was_refused_lately_is_told_with_its_reasons(refusal: Refusal, id: str) -> None:
     reasons = tuple(Reason(refusal, 450, f"reason {n}", n, NOW - n * HOUR) for n in range(1, 6))
-    (one,) = found(evolve(SEEN, reasons=reasons))
+    (one,) = found(refused(*reasons))
     assert one.id == id
     assert "last at 2027-03-20 11:30Z: 450 reason 1; 450 reason 2 (2 times)" in one.evidence
     assert one.evidence.endswith("and 2 other reasons")
@@ -142,3 +154,10 @@ def test_little_mail_much_mail_as_usual_and_an_old_flood_are_no_flood(
 def test_a_log_that_is_missing_unread_or_old_is_named(log: MailHistory, word: str) -> None:
     one = next(x for x in found(log=log) if x.id == "MXG154")
     assert word in one.evidence
+
+
+def test_like_reasons_of_two_days_are_one() -> None:
+    yesterday = Reason(Refusal.DEFERRED, 450, "busy", 3, NOW - 20 * HOUR)
+    today = Reason(Refusal.DEFERRED, 450, "busy", 2, NOW - HOUR)
+    (one,) = found(refused(yesterday, today))
+    assert one.evidence == "deferred lately, last at 2027-03-20 11:30Z: 450 busy (5 times)"

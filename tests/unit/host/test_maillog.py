@@ -13,11 +13,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from mxguard.host import maillog_files
 from mxguard.host.maillog import read_history
 from mxguard.host.maillog_files import Log, find_log
-from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory, Refusal
+from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory, Reason, Refusal
 from mxguard.model.network import parse_network
 
 NOW = datetime(2027, 3, 2, 12, 0, tzinfo=UTC)
@@ -65,8 +66,13 @@ def only(found: MailHistory) -> PeerHistory:
 
 
 def counts(found: MailHistory) -> DayCounts:
+    """The one day that there is, without the reasons."""
     (day,) = only(found).days
-    return day
+    return evolve(day, reasons=())
+
+
+def reasons(found: MailHistory) -> tuple[Reason, ...]:
+    return tuple(reason for day in only(found).days for reason in day.reasons)
 
 
 TODAY = date(2027, 3, 2)
@@ -120,7 +126,7 @@ def test_a_rejection_has_its_code_and_a_reason_without_what_is_particular(tmp_pa
     )
     found = read(tmp_path, text)
     assert counts(found) == DayCounts(TODAY, rejected=2)
-    (reason,) = only(found).reasons
+    (reason,) = reasons(found)
     assert (reason.refusal, reason.code, reason.count) == (Refusal.REJECTED, 550, 2)
     assert reason.text == "Recipient address rejected: User unknown in local recipient table"
 
@@ -150,7 +156,7 @@ def test_a_rejection_has_its_code_and_a_reason_without_what_is_particular(tmp_pa
 def test_what_is_put_off_is_deferred_and_no_test(tmp_path: Path, text: str, reason: str) -> None:
     found = read(tmp_path, session(text, counts="commands=0/0"))
     assert counts(found) == DayCounts(TODAY, deferred=1)
-    assert [str(one) for one in only(found).reasons] == [reason]
+    assert [str(one) for one in reasons(found)] == [reason]
 
 
 def test_a_message_that_broke_off_is_deferred_and_not_delivered(tmp_path: Path) -> None:
@@ -181,7 +187,7 @@ def test_what_cleanup_turned_away_is_the_peers_by_its_queue_id(tmp_path: Path, s
     )
     found = read(tmp_path, text)
     assert counts(found) == DayCounts(TODAY, rejected=1)
-    assert "rejected" in only(found).reasons[0].text
+    assert "rejected" in reasons(found)[0].text
 
 
 def test_what_was_turned_away_after_data_without_a_word_is_counted_all_the_same(
@@ -201,7 +207,7 @@ def test_what_postscreen_drops_by_a_list_is_rejected(tmp_path: Path, word: str) 
     text = "".join(line(one, program="postfix/postscreen[9]") for one in texts)
     found = read(tmp_path, text)
     assert counts(found) == DayCounts(TODAY, rejected=1)
-    assert only(found).reasons[0].text == f"postscreen: {word}"
+    assert reasons(found)[0].text == f"postscreen: {word}"
 
 
 def test_a_client_that_postscreen_lists_and_lets_pass_is_not_rejected(tmp_path: Path) -> None:
@@ -225,7 +231,7 @@ def test_what_postscreen_puts_off_is_deferred(tmp_path: Path, said: str, code: i
     ) + line(f"DISCONNECT [{PEER}]:50133", program="postfix/postscreen[9]")
     found = read(tmp_path, text)
     assert counts(found) == DayCounts(TODAY, deferred=1)
-    assert only(found).reasons[0].code == code
+    assert reasons(found)[0].code == code
 
 
 FORGED = f"connect from bx.example[{PEER}]"
@@ -390,7 +396,7 @@ def test_bytes_that_are_no_text_are_shown_escaped(tmp_path: Path) -> None:
     text = session(REJECT.replace("User unknown", "User \x07unkn\udcffown"), counts="mail=1")
     path = tmp_path / "mail.log"
     write(path, text.encode(errors="surrogateescape"))
-    (reason,) = read_history(Log(str(path)), NETWORKS[:1], NOW).peers[0].reasons
+    (reason,) = reasons(read_history(Log(str(path)), NETWORKS[:1], NOW))
     assert reason.text.isprintable()
 
 
@@ -414,8 +420,17 @@ def test_the_journal_is_read_for_what_postfix_itself_wrote(
 
 def test_the_first_of_the_usual_places_is_taken_and_a_named_log_before_all(tmp_path: Path) -> None:
     places = (tmp_path / "mail.log", tmp_path / "maillog")
-    places[1].touch()
-    assert find_log(None, places=places).name == str(places[1])
-    assert find_log(tmp_path / "x", places=places).name == str(tmp_path / "x")
+    write(places[1], b"")
+    assert find_log(None, NOW, places=places).name == str(places[1])
+    assert find_log(tmp_path / "x", NOW, places=places).name == str(tmp_path / "x")
     places[1].unlink()
-    assert find_log(None, places=places).name in ("journal", "")
+    assert find_log(None, NOW, places=places).name in ("journal", "")
+
+
+@pytest.mark.parametrize(("journal", "taken"), [(True, "journal"), (False, "mail.log")])
+def test_a_file_that_nobody_writes_to_any_more_gives_way_to_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: bool, taken: str
+) -> None:
+    monkeypatch.setattr(maillog_files, "has_journal", lambda: journal)
+    write(tmp_path / "mail.log", b"", NOW - timedelta(days=3))
+    assert find_log(None, NOW, places=(tmp_path / "mail.log",)).name.endswith(taken)
