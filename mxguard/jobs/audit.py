@@ -39,7 +39,8 @@ class Options:
     `ask_dns`: what DNS says of the domains of `[host]` is checked too. `smtp`: the mail server is
     rehearsed too, `with_services` with the policy services and milters that may remember it. `log`
     is the mail log; without it, the host's own is read where its mail server is looked at.
-    `rehearsal` and `wiring` are of this moment, and at hand already.
+    `rehearsal` and `wiring` are of this moment, and at hand already. `trace_all`: what gets through
+    is traced too, so that its hops are known.
     """
 
     peer: str | None = None
@@ -48,6 +49,7 @@ class Options:
     smtp: bool = False
     with_services: bool = False
     log: Path | None = None
+    trace_all: bool = False
     rehearsal: Rehearsal | None = None
     wiring: tuple[Wiring, ...] | None = None
 
@@ -64,7 +66,11 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     of_domains = _domains(loaded, allowlist, options)
     snapshot = options.snapshot or read_host()
     rehearsal = options.rehearsal or rehearse(
-        snapshot, concerned, configuration, marking=marking_text(configuration, allowlist)
+        snapshot,
+        concerned,
+        configuration,
+        marking=marking_text(configuration, allowlist),
+        trace_all=options.trace_all,
     )
     mail = _mail(loaded, concerned, snapshot, rehearsal, options)
     now = datetime.now(UTC)

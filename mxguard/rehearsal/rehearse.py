@@ -60,16 +60,17 @@ def rehearse(
     *,
     marking: str = "",
     with_remedies: bool = True,
+    trace_all: bool = False,
 ) -> Rehearsal:
     """Try every class of every peer's addresses on every destination and port.
 
     What is stopped gets a remedy where there is one, unless only the verdicts are wanted. `marking`
     is the text of mxguard's own nftables file, with which a guard rule has a mark to accept;
-    without it there is no such remedy.
+    without it there is no such remedy. `trace_all` traces what gets through, too.
     """
     planned = tuple(cases(snapshot, allowlist, configuration))
     connections = configuration.rehearsal.connections
-    evidence = gather(snapshot, planned, connections)
+    evidence = gather(snapshot, planned, connections, always_trace=trace_all)
     judged = {case: tuple(judge(case, evidence[case])) for case in planned}
     means = Means(marking, configuration.targets.nftables.mark, connections)
     remedies = _remedies(snapshot, judged, means) if with_remedies else {}

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from mxguard.model.audit import Audit
 from mxguard.model.mailserver import SmtpAttempt
 from mxguard.model.verdict import Hop, Reachability, StoppedBy
+from mxguard.report.audited import Audited, Report
 from mxguard.report.history import history_value
 from mxguard.report.json import finding_values
+
+
+def report(audited: Audited) -> Report:
+    """The audit as JSON text."""
+    text = json.dumps(audit_document(audited.audit), indent=2, ensure_ascii=False)
+    return Report(f"{text}\n", audited.exit_code)
 
 
 def audit_document(audit: Audit) -> dict[str, Any]:

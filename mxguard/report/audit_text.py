@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from mxguard.model.audit import Audit
-from mxguard.model.mailserver import SmtpAttempt, SmtpVerdict
-from mxguard.model.network import Network
-from mxguard.model.ranges import merge, subtract
-from mxguard.model.verdict import Reachability, Verdict
+from mxguard.model.verdict import Reachability
+from mxguard.report.audited import Audited, Report, of_lines
 from mxguard.report.history import history_text
+from mxguard.report.reach import reach
 from mxguard.report.text import findings_text
+
+
+def report(audited: Audited) -> Report:
+    """The audit as text."""
+    return of_lines(audit_text(audited.audit), audited.exit_code)
 
 
 def audit_text(audit: Audit) -> list[str]:
@@ -22,34 +26,18 @@ def audit_text(audit: Audit) -> list[str]:
 def reach_text(audit: Audit) -> list[str]:
     """One line for each peer, and what could not be decided."""
     lines: list[str] = []
-    for peer in dict.fromkeys(item.peer for item in audit.reachability):
-        lines.append(_reach_line(peer, [x for x in audit.reachability if x.peer == peer]))
-        dialogues = [x for x in audit.smtp if x.peer == peer]
-        if dialogues:
-            lines.append(_smtp_line(peer, dialogues))
+    for peer in reach(audit):
+        ports = ", ".join(map(str, peer.ports))
+        lines.append(
+            f"{peer.peer}: {peer.reachable} of {peer.addresses} addresses get through to port "
+            f"{ports}"
+        )
+        if peer.dialogues:
+            lines.append(
+                f"{peer.peer}: {peer.accepted} of {peer.dialogues} SMTP dialogues are accepted"
+            )
     lines.extend(f"undecided: {reason}" for reason in audit.undecided)
     return lines
-
-
-def _reach_line(peer: str, items: Sequence[Reachability]) -> str:
-    """Of how many addresses every attempt arrived: "strato: 5 of 6 addresses get through"."""
-    every = _of(items)
-    good = subtract(every, _of(x for x in items if x.verdict is not Verdict.DELIVERED))
-    ports = ", ".join(str(port) for port in sorted({x.port for x in items}))
-    return f"{peer}: {_count(good)} of {_count(every)} addresses get through to port {ports}"
-
-
-def _smtp_line(peer: str, items: Sequence[SmtpAttempt]) -> str:
-    good = sum(x.verdict is SmtpVerdict.ACCEPTED for x in items)
-    return f"{peer}: {good} of {len(items)} SMTP dialogues are accepted"
-
-
-def _of(items: Iterable[Reachability]) -> list[Network]:
-    return merge(network for item in items for network in item.represents)
-
-
-def _count(networks: Iterable[Network]) -> int:
-    return sum(network.size for network in networks)
 
 
 def trace_text(found: Sequence[Reachability]) -> list[str]:
