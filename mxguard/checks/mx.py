@@ -19,6 +19,7 @@ from mxguard.model.network import Network
 from mxguard.model.peer import Confidence, MxRule, Peer, Provider, Role, SourceKind
 
 _LONGEST_NAME = 64
+_MOST_SHOWN = 3
 
 
 @frozen
@@ -130,13 +131,18 @@ def _undecided(domain: MailDomain) -> Iterator[Finding]:
 
 
 def _undecided_finding(domain: MailDomain, failed: Sequence[Lookup]) -> Finding:
-    shown = ", ".join(f"{x.name} {x.type} ({x.detail})" for x in failed[:3])
-    beyond = f" and {len(failed) - 3} more" if len(failed) > 3 else ""
+    types: dict[tuple[str, str], list[str]] = {}
+    for lookup in failed:
+        types.setdefault((lookup.name, lookup.detail), []).append(lookup.type)
+    shown = [f"{name} {', '.join(kinds)} ({why})" for (name, why), kinds in types.items()]
+    beyond = f" and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
     return Finding(
         id="MXG130",
         subject=domain.name,
-        evidence=f"undecided: {shown}{beyond} could not be looked up",
-        remedy=tuple(f"dig {x.name} {x.type}" for x in failed[:3]),
+        evidence=f"undecided: {'; '.join(shown[:_MOST_SHOWN])}{beyond} could not be looked up",
+        remedy=tuple(f"dig {name} {kinds[0]}" for (name, _why), kinds in types.items())[
+            :_MOST_SHOWN
+        ],
     )
 
 

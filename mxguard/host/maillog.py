@@ -14,30 +14,24 @@ Who can write to the log as Postfix can make it say anything, save where it is t
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from attrs import Factory, define
 
 from mxguard.host.maillog_files import Log
 from mxguard.host.maillog_lines import Clock, Line, What, is_start, read_line, stamp_of
-from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory, Reason, Refusal
-from mxguard.model.network import Network, NetworkError, parse_address
+from mxguard.host.maillog_peers import Holders
+from mxguard.host.maillog_tally import Tally
+from mxguard.model.mailhistory import MailHistory, Refusal
+from mxguard.model.network import Network
 
 WINDOW = timedelta(days=14)
 
 _BRACKETED = re.compile(rb"\[([0-9a-fA-F]{1,4}[.:][0-9a-fA-F.:]+)\]")
 _STARTED = b": daemon started -- version "
-_LEADING_USER = re.compile(r"^(<[^>]*>(?:\[[^\]]*\])?: )+")
-_ENHANCED = re.compile(r"^[245]\.\d{1,3}\.\d{1,3} ")
-_PARTICULAR = re.compile(r"<[^>]*>|\[[0-9a-fA-F.:]+\]")
-_MOST_ADDRESSES = 1 << 16
-_MOST_REASONS = 40
 _MOST_STARTS = 100
-_LONGEST_REASON = 160
 _AFTER_MAIL = (b"DATA", b"BDAT", b"END-OF-MESSAGE", b"DATA content")
 
 
@@ -57,10 +51,6 @@ def read_history(
     )
 
 
-_Reasons = dict[tuple[Refusal, int | None, str], tuple[int, datetime]]
-"""How often each reason was given, and when last."""
-
-
 @define
 class _Session:
     """What is known so far of a connection that is still open."""
@@ -71,66 +61,15 @@ class _Session:
     listed: str = ""
 
 
-@define
-class _Tally:
-    """What one peer has met so far."""
-
-    last_seen: datetime | None = None
-    last_test: datetime | None = None
-    last_message: datetime | None = None
-    days: dict[date, Counter[str]] = Factory(dict)
-    hours: Counter[datetime] = Factory(Counter)
-    reasons: dict[date, _Reasons] = Factory(dict)
-
-    def count(self, when: datetime, what: str, number: int = 1) -> None:
-        self.days.setdefault(when.date(), Counter())[what] += number
-
-    def test(self, when: datetime) -> None:
-        self.last_test = when
-        self.count(when, "tests")
-
-    def messages(self, when: datetime, number: int) -> None:
-        self.last_message = when
-        self.count(when, "messages", number)
-        self.hours[when.replace(minute=0, second=0)] += number
-
-    def refuse(self, when: datetime, code: int | None, text: str, refusal: Refusal) -> None:
-        self.count(when, refusal.value)
-        reasons = self.reasons.setdefault(when.date(), {})
-        key = refusal, code, _general(text)
-        if key not in reasons and len(reasons) >= _MOST_REASONS:
-            key = refusal, None, "other reasons"
-        number, _last = reasons.get(key, (0, when))
-        reasons[key] = number + 1, when
-
-    def history(self, peer: str) -> PeerHistory:
-        return PeerHistory(
-            peer,
-            self.last_seen,
-            self.last_test,
-            self.last_message,
-            tuple(
-                DayCounts(day, **self.days[day], reasons=_reasons(self.reasons.get(day, {})))
-                for day in sorted(self.days)
-            ),
-            tuple(sorted(self.hours.items())),
-        )
-
-
-def _reasons(counted: _Reasons) -> tuple[Reason, ...]:
-    found = [Reason(*key, count=count, last=last) for key, (count, last) in counted.items()]
-    return tuple(sorted(found, key=lambda reason: reason.last, reverse=True))
-
-
 class _Reader:
     """Takes blocks of lines, in their order."""
 
     def __init__(self, networks: Sequence[tuple[Network, str]]) -> None:
-        self.tallies: dict[str, _Tally] = {}
+        self.tallies: dict[str, Tally] = {}
         self.first: datetime | None = None
         self.last: datetime | None = None
         self.starts: list[datetime] = []
-        self._holders = _Holders(networks)
+        self._holders = Holders(networks)
         self._clock = Clock()
         self._sessions: dict[bytes, _Session] = {}
         self._queued: dict[bytes, tuple[_Session, bytes]] = {}
@@ -167,17 +106,21 @@ class _Reader:
             position = block.find(_STARTED, end)
 
     def _note(self, line: Line, latest: datetime) -> None:
-        when = self._clock.time(line.stamp, latest)
+        session: _Session | None
         if line.what is What.REFUSED_AFTER_DATA:
             session, address = self._queued.get(line.queue_id, (None, b""))
         else:
-            session, address = self._session(line), line.address
-        if when is None or session is None:
+            session, address = None, line.address
+        # Of a stranger's lines, those come here whose text holds a peer's address.
+        peers = self._holders.of(address)
+        when = self._clock.time(line.stamp, latest)
+        if not peers or when is None:
             return
-        for peer in self._holders.of(address):
+        session = session or self._session(line)
+        for peer in peers:
             tally = self.tallies.get(peer)
             if tally is None:
-                tally = self.tallies[peer] = _Tally()
+                tally = self.tallies[peer] = Tally()
             tally.last_seen = when
             self._count(line, session, tally, when)
         self._follow(line, session)
@@ -214,7 +157,7 @@ class _Reader:
             for queue_id in session.queue_ids:
                 self._queued.pop(queue_id, None)
 
-    def _count(self, line: Line, session: _Session, tally: _Tally, when: datetime) -> None:
+    def _count(self, line: Line, session: _Session, tally: Tally, when: datetime) -> None:
         if line.what is What.DISCONNECT:
             _count_session(_counts(line.counts), session, tally, when)
         elif line.what in (What.CONNECT, What.QUEUED, What.SEEN):
@@ -238,7 +181,7 @@ class _Reader:
 
 
 def _count_session(
-    counts: dict[str, tuple[int, int]], session: _Session, tally: _Tally, when: datetime
+    counts: dict[str, tuple[int, int]], session: _Session, tally: Tally, when: datetime
 ) -> None:
     """A session that ended: was it a test, did it bring mail, was some of it turned away."""
     mails = counts.get("mail", (0, 0))[1]
@@ -273,55 +216,10 @@ def _counts(text: bytes) -> dict[str, tuple[int, int]]:
     return found
 
 
-class _Holders:
-    """Which peers an address belongs to. Remembers the addresses that it was asked about."""
-
-    def __init__(self, networks: Iterable[tuple[Network, str]]) -> None:
-        self._by_family: dict[int, list[tuple[int, int, str]]] = {4: [], 6: []}
-        for network, peer in networks:
-            self._by_family[network.family].append((network.first, network.last, peer))
-        for ranges in self._by_family.values():
-            ranges.sort()
-        self._reach = {
-            family: max((last - first for first, last, _peer in ranges), default=0)
-            for family, ranges in self._by_family.items()
-        }
-        self._known: dict[bytes, tuple[str, ...]] = {}
-
-    def of(self, address: bytes) -> tuple[str, ...]:
-        known = self._known.get(address)
-        if known is None:
-            if len(self._known) >= _MOST_ADDRESSES:
-                self._known.clear()
-            known = self._known[address] = self._look_up(address)
-        return known
-
-    def _look_up(self, address: bytes) -> tuple[str, ...]:
-        try:
-            family, value = parse_address(address.decode())
-        except NetworkError:
-            return ()
-        ranges = self._by_family[family]
-        peers: dict[str, None] = {}
-        index = bisect_right(ranges, (value, 1 << 128, ""))
-        while index and ranges[index - 1][0] >= value - self._reach[family]:
-            index -= 1
-            _first, last, peer = ranges[index]
-            if value <= last:
-                peers[peer] = None
-        return tuple(peers)
-
-
 def _line_around(block: bytes, position: int) -> tuple[int, int]:
     """Where the line that holds a position starts and ends, without its newline."""
     end = block.find(b"\n", position)
     return block.rfind(b"\n", 0, position) + 1, len(block) if end < 0 else end
-
-
-def _general(text: str) -> str:
-    """A reason without what is particular to one message, so that like ones are counted as one."""
-    text = _LEADING_USER.sub("", _ENHANCED.sub("", text))
-    return _PARTICULAR.sub("…", text)[:_LONGEST_REASON].strip()
 
 
 def _text(raw: bytes) -> str:

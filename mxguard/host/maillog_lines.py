@@ -160,8 +160,9 @@ _FORMS = (
         b"postscreen",
         b"",
         What.LISTED,
-        rb"(?P<text>BLACKLISTED|DENYLISTED|DNSBL rank \d+ for|PREGREET \d+ after \S+ from) "
-        + _SCREENED + rb"(?:: .*)?",
+        rb"(?P<text>BLACKLISTED|DENYLISTED|DNSBL rank \d+ for|PREGREET \d+ after \S+ from|"
+        rb"COMMAND [A-Z]+(?: LIMIT)? from|NON-SMTP COMMAND from|BARE NEWLINE from) "
+        + _SCREENED + rb"(?:: .*| after .*)?",
     ),
     _form(b"postscreen", b"CONNECT from ", What.SEEN, _SCREENED + rb" to \S+"),
     _form(b"postscreen", b"PASS ", What.SEEN, rb"(?:OLD|NEW) " + _SCREENED),

@@ -197,11 +197,25 @@ def test_what_was_turned_away_after_data_without_a_word_is_counted_all_the_same(
     assert counts(read(tmp_path, text)) == DayCounts(TODAY, messages=1, rejected=1)
 
 
-@pytest.mark.parametrize("word", ["BLACKLISTED", "DENYLISTED", "DNSBL rank 4 for"])
-def test_what_postscreen_drops_by_a_list_is_rejected(tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize(
+    ("word", "after"),
+    [
+        ("BLACKLISTED", ""),
+        ("DENYLISTED", ""),
+        ("DNSBL rank 4 for", ""),
+        ("PREGREET 14 after 0.01 from", ": EHLO x\\r\\n"),
+        ("COMMAND PIPELINING from", f" after EHLO: MAIL from [{STRANGER}]:1"),
+        ("COMMAND TIME LIMIT from", " after CONNECT"),
+        ("NON-SMTP COMMAND from", " after CONNECT: GET / HTTP/1.1"),
+        ("BARE NEWLINE from", " after EHLO"),
+    ],
+)
+def test_what_postscreen_drops_by_a_list_or_test_is_rejected(
+    tmp_path: Path, word: str, after: str
+) -> None:
     texts = [
         f"CONNECT from [{PEER}]:50133 to [192.0.2.10]:25",
-        f"{word} [{PEER}]:50133",
+        f"{word} [{PEER}]:50133{after}",
         f"DISCONNECT [{PEER}]:50133",
     ]
     text = "".join(line(one, program="postfix/postscreen[9]") for one in texts)
