@@ -85,7 +85,7 @@ def _bans(
         fail2ban = read_fail2ban()
         if fail2ban is None:
             return (), ()
-        counts = count_failures(fail2ban.jails, rehearsal.smtp)
+        counts = count_failures(fail2ban.jails, rehearsal.logged)
     except UndecidedError as error:
         return (), (f"fail2ban could not be asked: {error}",)
     return tuple(fail2ban_checks.findings(fail2ban, counts, allowlist)), ()

@@ -180,12 +180,22 @@ def test_a_lock_that_cannot_be_used_leaves_everything_in_force(
     assert ruleset(made) == before
 
 
+def test_the_audit_says_that_fail2ban_would_ban_the_peer_for_testing(made: MailHost) -> None:
+    """Also where the host knows its real neighbours' hardware addresses already."""
+    assert mxguard(made, "sync", "--wire").returncode == 0
+    assert made.greeting(STRATO[0]) == THROUGH
+    done = mxguard(made, "audit", "--offline")
+    assert done.returncode == 1
+    assert "strato: 36 of 36 SMTP dialogues are accepted" in done.stdout
+    assert "MXG502: strato: a silent-close counts 1 in the jail postfix" in done.stdout
+
+
 def test_the_documents_keep_to_their_contracts(made: MailHost) -> None:
     done = mxguard(made, "sync", "--format", "json")
     document = json.loads(done.stdout)
     assert document["schema"] == "mxguard.sync/1"
     assert document["changed"] is True
-    audit = json.loads(mxguard(made, "audit", "--no-smtp", "--format", "json").stdout)
+    audit = json.loads(mxguard(made, "audit", "--no-smtp", "--offline", "--format", "json").stdout)
     assert set(audit) >= {"schema", "complete", "reachability", "smtp", "findings"}
     assert {item["verdict"] for item in audit["reachability"]} == {"delivered"}
     shown = json.loads(mxguard(made, "show", "--format", "json").stdout)

@@ -52,8 +52,10 @@ def speaking_wire(copy: Copy, peers: Sequence[MailPeer]) -> Iterator[Ground]:
         if link.index != LOOPBACK and link.is_up and arrival(copy.snapshot, link.index)
     ]
     for link in links:
-        near = [peer.source for peer in peers if _is_near(copy.snapshot, link, peer.source)]
-        copy.meet(link.index, near)
+        near = {peer.source for peer in peers if _is_near(copy.snapshot, link, peer.source)}
+        # The wire's kernel takes only what is sent to its own MAC, not to the host's neighbours'.
+        known = {one.address for one in copy.snapshot.neighbours if one.link == link.index}
+        copy.meet(link.index, near | known)
     _prepare(copy, links)
     undo = _batch(copy, list(_routes(copy, links)))
     try:
