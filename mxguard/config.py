@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from mxguard.model import schema, values
 from mxguard.model.configuration import (
     DAY,
@@ -32,6 +34,7 @@ from mxguard.model.errors import ConfigurationError, Fault
 from mxguard.model.schema import Rule, list_of, section, unfit
 from mxguard.system.toml import read_toml
 
+_ANYTHING_GOES: Mapping[str, Any] = {"widest_ipv4": 0, "widest_ipv6": 0, "allow_private": True}
 _PEER_SOURCES = ("provider", "networks", "hosts", "mx", "spf")
 
 
@@ -78,12 +81,19 @@ def _rules(limits: LimitsSection, known_providers: Collection[str] | None) -> di
 def _limits_for_networks(document: Mapping[str, object]) -> LimitsSection:
     """The limits that the peers' networks are held against.
 
-    Where `[limits]` has faults of its own, none: what was meant is not known.
+    One that is at fault itself is left out: what was meant is not known.
     """
-    try:
-        return section(LimitsSection, LIMITS)(document.get("limits", {}))
-    except ConfigurationError:
-        return LimitsSection(widest_ipv4=0, widest_ipv6=0, allow_private=True)
+    written = document.get("limits", {})
+    limits = LimitsSection()
+    if not isinstance(written, Mapping):
+        return evolve(limits, **_ANYTHING_GOES)
+    for key, anything in _ANYTHING_GOES.items():
+        if key in written:
+            try:
+                limits = evolve(limits, **{key: LIMITS[key](written[key])})
+            except ConfigurationError:
+                limits = evolve(limits, **{key: anything})
+    return limits
 
 
 def _peers(

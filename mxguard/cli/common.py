@@ -11,17 +11,23 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 from attrs import frozen
 
-from mxguard.model.errors import MxguardError
+from mxguard.model.errors import MxguardError, UndecidedError
+from mxguard.model.event import Event
+
+if TYPE_CHECKING:
+    from mxguard.report.audited import Report
 
 DEFAULT_CONFIG = Path("/etc/mxguard/mxguard.toml")
 UNDECIDED = 3
+FORMATS = ("text", "json")
+"""What every command's result can be printed as; some know more."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -34,18 +40,24 @@ class Session:
     format: str
     quiet: bool
     verbose: bool
+    log_to: str | None = None
 
     @property
     def is_json(self) -> bool:
         return self.format == "json"
 
     def out(self, text: str) -> None:
-        """A line of the result, to standard output."""
-        click.echo(text)
+        """A line of the result, to standard output. Raises UndecidedError where it is full."""
+        try:
+            click.echo(text)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UndecidedError(f"standard output: {error.strerror}") from error
 
     def document(self, value: object) -> None:
-        """The result as JSON, to standard output."""
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        """The result as JSON, to standard output. Raises UndecidedError where it is full."""
+        self.out(json.dumps(value, indent=2, ensure_ascii=False))
 
     def say(self, text: str) -> None:
         """A message to standard error, unless -q."""
@@ -61,23 +73,61 @@ class Session:
         """A warning to standard error, always."""
         click.echo(click.style("warning: ", fg="yellow") + text, err=True, color=use_colour())
 
+    def log(self, events: Iterable[Event]) -> None:
+        """Events to where --log-to says; to standard error with -v, too.
+
+        A log that cannot be reached is warned of: what was to be logged is done all the same.
+        """
+        if self.log_to is None and not self.verbose:
+            return
+        from mxguard.jobs import log
+
+        listed = list(events)
+        if self.verbose or self.log_to == "stderr":
+            for line in log.lines(listed):
+                click.echo(line, err=True)
+        if self.log_to not in (None, "stderr"):
+            try:
+                log.send(listed, self.log_to)
+            except log.LogError as error:
+                self.warn(str(error))
+
 
 def use_colour() -> bool | None:
     """False where NO_COLOR is set (no-color.org); None leaves it to whether a terminal listens."""
     return False if os.environ.get("NO_COLOR") else None
 
 
-def mxguard_command(function: _Command) -> click.Command:
-    """Make a click command of `function(session, …)`, with shared options and error handling."""
+def mxguard_command(
+    function: _Command,
+    formats: Collection[str] = FORMATS,
+    failure: Callable[[str, str], Report | None] | None = None,
+) -> click.Command:
+    """Make a click command of `function(session, …)`, with shared options and error handling.
+
+    `failure` gives, for a format and an error's message, what is printed of it in that format.
+    """
 
     @functools.wraps(function)
-    def run(config: Path, format: str, quiet: bool, verbose: bool, **options: Any) -> None:
-        session = Session(config, format, quiet, verbose)
+    def run(
+        config: Path,
+        format: str,
+        quiet: bool,
+        verbose: bool,
+        log_to: str | None,
+        **options: Any,
+    ) -> None:
+        session = Session(config, format, quiet, verbose, log_to)
         try:
             code = function(session, **options)
         except MxguardError as error:
             if verbose and error.__cause__ is not None:
                 session.detail(f"caused by: {error.__cause__!r}")
+            _log_failure(session, error)
+            told = failure(format, str(error)) if failure else None
+            if told is not None:
+                click.echo(told.text, nl=False)
+                sys.exit(told.exit_code)
             fail(error)
         sys.exit(code or 0)
 
@@ -94,13 +144,18 @@ def mxguard_command(function: _Command) -> click.Command:
         click.option(
             "--format",
             "format",
-            type=click.Choice(["text", "json"]),
+            type=click.Choice(list(formats)),
             default="text",
             show_default=True,
             help="How the result is printed.",
         ),
         click.option("-q", "--quiet", is_flag=True, help="Print only what is wrong or changed."),
         click.option("-v", "--verbose", is_flag=True, help="Say more of what is done."),
+        click.option(
+            "--log-to",
+            type=click.Choice(["stderr", "journal", "syslog"]),
+            help="Log what happens, one line an event. [default: stderr with -v]",
+        ),
     ]
     wrapped: Callable[..., None] = run
     for option in options:
@@ -119,6 +174,14 @@ class _WrittenOrder(click.Command):
         """The parameters, with click's own `--help` at the end."""
         help_option = super().get_params(ctx)[len(self.params) :]
         return [*reversed(self.params), *help_option]
+
+
+def _log_failure(session: Session, error: MxguardError) -> None:
+    if session.log_to is None and not session.verbose:
+        return
+    from mxguard.report.events import failure_event
+
+    session.log([failure_event(error)])
 
 
 def fail(error: MxguardError) -> NoReturn:

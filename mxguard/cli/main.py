@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -40,6 +42,15 @@ class LazyGroup(click.Group):
         loaded.name = cmd_name
         return loaded
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. A reader that is gone is no finding, which click's 1 would be."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # What is still buffered has to go somewhere when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(UNDECIDED)
+
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Commands and options; click's own way would import every command for its help."""
         found = [
@@ -66,7 +77,7 @@ def main() -> None:
         group()
     except MxguardError as error:
         fail(error)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         sys.exit(UNDECIDED)
     except Exception:  # A fault of mxguard's own must not end in Python's 1, "findings".
         traceback.print_exc()

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from mxguard.model.errors import ConfigurationError, Fault
 
+LARGEST = 64 << 20
+"""Bytes: many times what a million networks take, and less than a device without an end gives."""
+
 
 def read_toml(path: Path) -> dict[str, object]:
     """The values of a TOML file.
@@ -18,12 +21,18 @@ def read_toml(path: Path) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _fault(path, f"is not TOML: {error}") from error
+    except RecursionError as error:
+        raise _fault(path, "is nested too deeply") from error
 
 
 def read_text(path: Path) -> str:
-    """A text file. Raises ConfigurationError: not there, not readable, or not UTF-8."""
+    """A text file. Raises ConfigurationError: not there, not readable, too long, or not UTF-8."""
     try:
-        return path.read_bytes().decode()
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise _fault(path, f"is longer than {LARGEST >> 20} MiB")
+        return content.decode()
     except OSError as error:
         raise _fault(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -227,6 +227,28 @@ def test_networks_are_not_held_against_limits_that_are_faulty_themselves(tmp_pat
     assert keys(tmp_path, text) == ["limits.widest_ipv4"]
 
 
+def test_a_fault_elsewhere_in_the_limits_does_not_hide_a_network_that_is_too_wide(
+    tmp_path: Path,
+) -> None:
+    text = '[limits]\ngrace = -1\n[[peer]]\nname = "a"\nnetworks = ["8.0.0.0/8", "10.0.0.1"]\n'
+    assert keys(tmp_path, text) == ["limits.grace", "peer[0].networks[0]", "peer[0].networks[1]"]
+
+
+def test_limits_that_are_no_table_are_one_fault(tmp_path: Path) -> None:
+    text = 'limits = 3\n[[peer]]\nname = "a"\nnetworks = ["8.0.0.0/8"]\n'
+    assert keys(tmp_path, text) == ["limits"]
+
+
+def test_a_file_that_is_nested_without_end_is_a_fault_of_the_file(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, f"x = {'[' * 100_000}")
+    assert fault.message == "is nested too deeply"
+
+
+def test_a_file_without_an_end_is_a_fault_of_the_file() -> None:
+    with pytest.raises(ConfigurationError, match="is longer than 64 MiB"):
+        read_configuration(Path("/dev/zero"))
+
+
 @pytest.mark.parametrize("mark", ["0", "3", "0x1_0000_0000", "-1", '"0x1"', "true"])
 def test_a_mark_is_exactly_one_bit(tmp_path: Path, mark: str) -> None:
     assert keys(tmp_path, f"{PEER}[targets.nftables]\nmark = {mark}\n") == ["targets.nftables.mark"]
