@@ -83,6 +83,8 @@ mkdir "/mnt/$3"
 echo $$ > "/mnt/$3/cgroup.procs"
 exec unshare --net --pid --cgroup --uts --ipc --fork --kill-child sh -c "$4" boot "$1" "$2" "$3"
 """
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+"""A machine ends with the process that started it, even where that is killed."""
 _REMOVE_CGROUP = 'mount -t cgroup2 cgroup2 /mnt; find "/mnt/$1" -depth -type d -exec rmdir {} +'
 
 
@@ -192,7 +194,7 @@ class Machine:
         arguments = (str(base_system(self._suite)), str(self._folder), self._name, _BOOT)
         console = os.open(self._folder / "console", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._outside = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _OUTSIDE, "outside", *arguments],
+            [*_WITH_US, "unshare", "--mount", "sh", "-c", _OUTSIDE, "outside", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,

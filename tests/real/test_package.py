@@ -184,6 +184,14 @@ def test_an_upgrade_keeps_what_the_administrator_has_edited(
     assert PEER in machine.run("nft", "list", "set", "inet", "mxguard", "peers4")
 
 
+def test_an_upgrade_waits_for_a_run_that_is_under_way(machine: Machine, package: Path) -> None:
+    run = "sleep 5; touch /root/the-run-has-ended"
+    lock = "/var/lib/mxguard/run.lock"
+    machine.run("sh", "-c", f"flock {lock} sh -c '{run}' >/dev/null 2>&1 </dev/null &")
+    machine.install(package)
+    assert machine.exists("/root/the-run-has-ended")
+
+
 def test_a_removed_package_leaves_the_allowlist_in_force(machine: Machine) -> None:
     configure(machine)
     machine.run("mxguard", "sync", "--wire")
