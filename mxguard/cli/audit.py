@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,10 +13,13 @@ from mxguard.cli.common import Session, mxguard_command
 from mxguard.cli.completion import peer_names
 from mxguard.jobs.audit import Options, audit
 from mxguard.jobs.load import load
+from mxguard.jobs.locked import locked_allowlist
+from mxguard.jobs.output import check_output, write_output
 from mxguard.jobs.snapshot import read
 from mxguard.model.finding import Severity
-from mxguard.report.audit_json import audit_document
-from mxguard.report.audit_text import audit_text
+from mxguard.report.audited import Audited
+from mxguard.report.events import audit_events
+from mxguard.report.formats import AUDIT_FORMATS, audit_report, failure_report
 
 
 @click.option(
@@ -44,7 +50,13 @@ from mxguard.report.audit_text import audit_text
     show_default=True,
     help="The least severity of a finding that makes the exit code 1.",
 )
-@mxguard_command
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the report to FILE, in one step, and not to standard output.",
+)
+@functools.partial(mxguard_command, formats=AUDIT_FORMATS, failure=failure_report)
 def command(
     session: Session,
     snapshot_file: Path | None,
@@ -54,21 +66,44 @@ def command(
     no_smtp: bool,
     with_services: bool,
     fail_on: str,
+    output: Path | None,
 ) -> int:
     """Try, in a disposable copy of this host, whether every peer gets through.
 
     The kernel decides, on the rules, routes and sysctls as they are now. Nothing on the host is
     changed, and no packet leaves it. Exit code 1: a peer is stopped; 3: something is undecided.
+
+    --format nagios is one line for a monitoring system, with its exit codes: 0 OK, 1 WARNING,
+    2 CRITICAL (from --fail-on up), 3 UNKNOWN. prometheus is for node_exporter's textfile collector,
+    with --output. html is one page that shows each peer's way through the host.
     """
+    if output is not None:
+        check_output(output)
     loaded = load(session.config)
     snapshot = read(snapshot_file) if snapshot_file else None
     options = Options(
-        peer, snapshot, ask_dns=not offline, smtp=not no_smtp, with_services=with_services, log=log
+        peer,
+        snapshot,
+        ask_dns=not offline,
+        smtp=not no_smtp,
+        with_services=with_services,
+        log=log,
+        trace_all=AUDIT_FORMATS[session.format].traced,
     )
     found = audit(loaded, options)
-    if session.is_json:
-        session.document(audit_document(found))
-    else:
-        for line in audit_text(found):
-            session.out(line)
-    return found.exit_code(Severity(fail_on))
+    session.log(audit_events(found))
+    made = audit_report(
+        session.format,
+        Audited(
+            audit=found,
+            allowlist=locked_allowlist(loaded.configuration),
+            host=socket.gethostname() if snapshot_file is None else snapshot_file.name,
+            now=datetime.now(UTC),
+            fail_on=Severity(fail_on),
+        ),
+    )
+    if output is not None:
+        write_output(output, made.text)
+    elif made.text:
+        session.out(made.text.removesuffix("\n"))
+    return made.exit_code

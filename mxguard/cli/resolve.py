@@ -13,6 +13,7 @@ from mxguard.cli.warnings import warn_of
 from mxguard.jobs.load import load
 from mxguard.jobs.resolve import known_peers, refresh, resolution_findings
 from mxguard.jobs.state import held_state
+from mxguard.report.events import finding_events, resolve_events
 from mxguard.report.json import refresh_document
 from mxguard.report.text import changes_text
 
@@ -45,6 +46,8 @@ def command(session: Session, dry_run: bool, accepted: tuple[str, ...]) -> int:
             progress=progress,
         )
     findings = resolution_findings(configuration, done.allowlist)
+    if not dry_run:
+        session.log((*resolve_events(done.allowlist, done.changes), *finding_events(findings)))
     warn_of(session, loaded.notices, findings)
     if session.is_json:
         session.document(refresh_document(done.allowlist, done.changes, findings))

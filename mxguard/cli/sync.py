@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,8 +16,16 @@ from mxguard.jobs.resolve import known_peers, resolution_findings
 from mxguard.jobs.sync import Options, SyncResult, diff_lines, sync
 from mxguard.jobs.undo import unwire, withdraw
 from mxguard.model.errors import UsageError
+from mxguard.model.event import Event
 from mxguard.model.finding import Finding, Severity
 from mxguard.report.audit_text import reach_text
+from mxguard.report.events import (
+    audit_events,
+    finding_events,
+    guard_event,
+    install_events,
+    resolve_events,
+)
 from mxguard.report.sync_json import sync_document
 from mxguard.report.text import changes_text, plan_text
 
@@ -90,6 +99,8 @@ def command(
     options = Options(dry_run, offline, frozenset(accepted), wire, wait, not no_audit, lock)
     with lookups(session) as progress:
         done = sync(loaded, options, progress)
+    if not dry_run:
+        session.log(_events(loaded, done))
     code = done.exit_code(Severity(fail_on))
     if session.is_json:
         _print_json(session, loaded, done, dry_run=dry_run, with_diff=with_diff)
@@ -118,6 +129,15 @@ def _print(
         for line in reach_text(done.audit):
             tell(line)
     warn_of(session, loaded.notices, _findings(loaded, done))
+
+
+def _events(loaded: Loaded, done: SyncResult) -> Iterator[Event]:
+    yield from resolve_events(done.refresh.allowlist, done.refresh.changes)
+    yield from install_events(done.plan, done.guarded, done.wired, done.recovered)
+    if done.audit is not None:
+        yield from audit_events(done.audit)
+    else:
+        yield from finding_events(_findings(loaded, done))
 
 
 def _findings(loaded: Loaded, done: SyncResult) -> tuple[Finding, ...]:
@@ -156,6 +176,10 @@ def _print_json(
 def _undo(session: Session, loaded: Loaded, wait: float, *, wiring: bool) -> int:
     undo = unwire if wiring else withdraw
     taken = undo(loaded.configuration, wait=wait)
+    session.log(
+        Event("setting-unwired", fields={"setting": line}) if wiring else guard_event(line)
+        for line in taken
+    )
     for line in taken:
         session.out(f"postfix {line} is as it was" if wiring else f"ran: {line}")
     if not taken:

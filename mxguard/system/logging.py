@@ -27,6 +27,7 @@ SYSLOG = Path("/dev/log")
 
 _DAEMON = 3 << 3
 """The facility, as it stands in a syslog priority."""
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LONGEST = 1000
 """Characters of one value, so that an event fits any log's datagram."""
 _PLAIN = re.compile(r"[\w.:/@%+,*()\[\]-]+", re.ASCII)
@@ -83,8 +84,7 @@ def _journal_field(key: str, value: bytes) -> bytes:
 def _syslog_datagram(event: Event) -> bytes:
     # The daemon puts the host's name in; strftime's month would be in the locale's language.
     now = time.localtime()
-    month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[now.tm_mon - 1]
-    stamp = f"{month} {now.tm_mday:2} {now.tm_hour:02}:{now.tm_min:02}:{now.tm_sec:02}"
+    stamp = f"{_MONTHS[now.tm_mon - 1]} {now.tm_mday:2} {time.strftime('%H:%M:%S', now)}"
     head = f"<{_DAEMON | event.level}>{stamp} mxguard[{os.getpid()}]: "
     return (head + event_line(event)).encode(errors="replace")
 
