@@ -284,3 +284,19 @@ def read_mounted(journal: Path) -> MailHistory:
     (place / machine / "system.journal").write_bytes((journal / "system.journal").read_bytes())
     assert os.listdir(place) == [machine]
     return read_history(Log("journal"), NETWORKS, datetime.now(UTC))
+
+
+def test_no_ptr_and_no_helo_makes_a_stranger_a_peer(lab: Lab) -> None:
+    zone = {"9.113.0.203.in-addr.arpa": [f"PTR x\\[{PEER.replace('.', chr(92) + '.')}\\]\\032x."]}
+    helos = [f"[{PEER}]", f"x[{PEER}]", f"a; from=<> from bx.example.net[{PEER}]: 550 5.7.1 no"]
+    main = {"smtpd_helo_required": "yes", "smtpd_helo_restrictions": "reject_invalid_helo_hostname"}
+    with postfix(lab, SMTPD, main=main, zone=zone) as made:
+        for helo in helos:
+            made.say(lambda client, said=helo: (client.ehlo(said), mail(client)), STRANGER)
+            made.say(lambda client, said=helo: client.docmd(said), STRANGER)
+            made.say(lambda client, said=helo: client.mail(f"{said}@x"), STRANGER)
+        found = made.history(9)
+        log = made.log.read_text()
+    assert f"[{PEER}]" in log
+    assert f"connect from unknown[{STRANGER}]" in log
+    assert found.peers == ()

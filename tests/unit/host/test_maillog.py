@@ -11,9 +11,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mxguard.host import maillog_files
 from mxguard.host.maillog import read_history
@@ -283,6 +286,40 @@ FORGED = f"connect from bx.example[{PEER}]"
 )  # fmt: skip
 def test_no_line_that_only_holds_a_peers_address_counts_for_it(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text).peers == ()
+
+
+@given(
+    texts=st.lists(
+        st.lists(
+            st.sampled_from(
+                [FORGED, REJECT, f"[{PEER}]", f"x[{PEER}]:25", ": ", "; from=<", ">", " from ", "]",
+                 "[", "postfix/smtpd[7]: ", "Mar  2 11:00:00 mail ", "NOQUEUE: reject: RCPT",
+                 "4ABC: client=", "a", " ", "550 5.7.1", "in tests before SMTP handshake"]
+            )
+        ).map("".join),
+        min_size=3, max_size=3,
+    )
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_stranger_says_of_itself_counts_for_no_peer(texts: list[str]) -> None:
+    helo, sender, recipient = texts
+    who = f"unknown[{STRANGER}]"
+    tail = f"from=<{sender}> to=<{recipient}> proto=ESMTP helo=<{helo}>"
+    said = [
+        f"connect from {who}",
+        f"NOQUEUE: reject: RCPT from {who}: 554 5.7.1 <{recipient}>: Relay access denied; {tail}",
+        f"NOQUEUE: reject: EHLO from {who}: 501 5.5.2 <{helo}>: Helo command rejected; {tail}",
+        f"warning: non-SMTP command from {who}: {helo}",
+        f"4ABC: reject: header Subject: {helo} from {who}; {tail}: 5.7.1 no",
+    ]
+    screened = [f"PREGREET 9 after 0.1 from [{STRANGER}]:5: {helo}",
+                f"COMMAND PIPELINING from [{STRANGER}]:5 after EHLO: {helo}",
+                f"NOQUEUE: reject: RCPT from [{STRANGER}]:5: 450 4.3.2 no; {tail}"]  # fmt: skip
+    text = "".join(map(line, said)) + "".join(
+        line(one, program="postfix/postscreen[9]") for one in screened
+    )
+    with TemporaryDirectory() as folder:
+        assert read(Path(folder), text).peers == ()
 
 
 def test_a_stranger_is_not_kept(tmp_path: Path) -> None:
