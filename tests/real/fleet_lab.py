@@ -165,6 +165,7 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.machines: list[Machine] = []
+        self._managed: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
         self.variables: dict[str, Any] = {}
         self.host_variables: dict[str, dict[str, Any]] = {}
@@ -193,7 +194,12 @@ class Fleet:
         if firewall is not None:
             made.run("nft", "-f", str(firewall))
         self.machines.append(made)
+        self.manage(name, made.pid)
         return made
+
+    def manage(self, name: str, pid: int) -> None:
+        """Put a machine into the inventory, by a process of it."""
+        self._managed[name] = pid
 
     def gets_in(self, machine: Machine, source: str) -> bool:
         """Whether Postfix would take mail for the machine's domain from an address of the world."""
@@ -293,12 +299,12 @@ class Fleet:
 
     def _inventory(self) -> dict[str, Any]:
         hosts = {
-            machine.name: {
+            name: {
                 "ansible_connection": "machine",
-                "machine_pid": machine.pid,
-                **self.host_variables.get(machine.name, {}),
+                "machine_pid": pid,
+                **self.host_variables.get(name, {}),
             }
-            for machine in self.machines
+            for name, pid in self._managed.items()
         }
         common = {
             "ansible_python_interpreter": "/usr/bin/python3",
