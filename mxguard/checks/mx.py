@@ -9,65 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import evolve, frozen
+from attrs import evolve
 
-from mxguard.model.allowlist import Allowlist
+from mxguard.checks.mx_roles import Roles, Surroundings, is_backup, roles_in, service_of
 from mxguard.model.domain import MINIMUM_TTL, MailDomain, MxHost
 from mxguard.model.finding import Finding
 from mxguard.model.lookup import Lookup, Outcome
-from mxguard.model.network import Network
-from mxguard.model.peer import Confidence, MxRule, Peer, Provider, Role, SourceKind
+from mxguard.model.peer import MxRule, Provider
 
 _LONGEST_NAME = 64
 _MOST_SHOWN = 3
-
-
-@frozen
-class Surroundings:
-    """What the domains are held against.
-
-    `own` are those of the MX hosts' addresses that are this host's; `providers` the whole
-    catalogue; `grace` the seconds that a vanished network is held.
-    """
-
-    allowlist: Allowlist
-    peers: tuple[Peer, ...]
-    providers: tuple[Provider, ...]
-    own: frozenset[Network]
-    grace: int
-
-    def provider_of(self, peer: Peer) -> Provider | None:
-        return next((one for one in self.providers if one.name == peer.provider), None)
-
-    def is_own(self, host: MxHost) -> bool:
-        return any(address in self.own for address in host.addresses)
-
-    def peer_of(self, host: MxHost) -> Peer | None:
-        """The configured peer that an MX host belongs to, by its service, names or addresses."""
-        return next((peer for peer in self.peers if self._belongs(host, peer)), None)
-
-    def _belongs(self, host: MxHost, peer: Peer) -> bool:
-        provider = self.provider_of(peer)
-        named = {x.name for x in peer.sources if x.kind is SourceKind.HOST} | set(peer.helo)
-        return (
-            (provider is not None and provider.serves(host.name))
-            or host.name in named
-            or any(
-                entry.network.contains(address)
-                for entry in self.allowlist.of(peer.name)
-                for address in host.addresses
-            )
-        )
-
-
-@frozen
-class _Roles:
-    """The MX hosts of one domain by whose they are; `taken` for this host's, if none is known."""
-
-    own: tuple[MxHost, ...]
-    peers: tuple[tuple[MxHost, Peer], ...]
-    strangers: tuple[MxHost, ...]
-    taken: tuple[MxHost, ...]
 
 
 def findings(domains: Iterable[MailDomain], around: Surroundings) -> Iterator[Finding]:
@@ -95,27 +46,12 @@ def _of_domain(domain: MailDomain, around: Surroundings) -> Iterator[Finding]:
             evidence=f"{domain.name} has a null MX: it says that it takes no mail",
         )
     elif domain.mx.outcome is Outcome.FOUND:
-        roles = _roles(domain, around)
+        roles = roles_in(domain, around)
         yield from _of_hosts(domain)
         yield from _of_this_host(domain, roles, around)
         yield from _of_strangers(domain, roles, around)
         yield from _of_rules(domain, roles, around)
         yield from _of_ttl(domain, around.grace)
-
-
-def _roles(domain: MailDomain, around: Surroundings) -> _Roles:
-    own = tuple(host for host in domain.hosts if around.is_own(host))
-    others = [(host, around.peer_of(host)) for host in domain.hosts if host not in own]
-    strangers = tuple(host for host, peer in others if peer is None)
-    unserved = [host for host in strangers if not _service(host, around.providers)]
-    # Behind a translating router the host does not know the address that its name leads to.
-    taken = [] if own else [x for x in unserved if x.preference == unserved[0].preference]
-    return _Roles(
-        own,
-        tuple((host, peer) for host, peer in others if peer is not None),
-        tuple(host for host in strangers if host not in taken),
-        tuple(taken),
-    )
 
 
 def _undecided(domain: MailDomain) -> Iterator[Finding]:
@@ -191,9 +127,9 @@ def _leads_nowhere(domain: MailDomain, host: MxHost, why: str) -> Finding:
     )
 
 
-def _of_this_host(domain: MailDomain, roles: _Roles, around: Surroundings) -> Iterator[Finding]:
+def _of_this_host(domain: MailDomain, roles: Roles, around: Surroundings) -> Iterator[Finding]:
     if not roles.own:
-        in_front = roles.peers and not any(_is_backup(p, around) for _host, p in roles.peers)
+        in_front = roles.peers and not any(is_backup(p, around) for _host, p in roles.peers)
         known = all(host.is_known for host in domain.hosts)
         if known and not (in_front and not roles.strangers and not roles.taken):
             names = ", ".join(host.name for host in domain.hosts)
@@ -206,7 +142,7 @@ def _of_this_host(domain: MailDomain, roles: _Roles, around: Surroundings) -> It
         return
     first = min(host.preference for host in roles.own)
     for host, peer in roles.peers:
-        if host.preference <= first and _is_backup(peer, around):
+        if host.preference <= first and is_backup(peer, around):
             yield Finding(
                 id="MXG126",
                 peer=peer.name,
@@ -218,9 +154,9 @@ def _of_this_host(domain: MailDomain, roles: _Roles, around: Surroundings) -> It
             )
 
 
-def _of_strangers(domain: MailDomain, roles: _Roles, around: Surroundings) -> Iterator[Finding]:
+def _of_strangers(domain: MailDomain, roles: Roles, around: Surroundings) -> Iterator[Finding]:
     for host in roles.strangers:
-        service = _service(host, around.providers)
+        service = service_of(host, around.providers)
         # Whose it is, is open where its addresses are, unless its name tells.
         if host.is_usable and (host.is_known or service):
             what = f", of {service.title}," if service else ""
@@ -232,7 +168,7 @@ def _of_strangers(domain: MailDomain, roles: _Roles, around: Surroundings) -> It
             )
 
 
-def _of_rules(domain: MailDomain, roles: _Roles, around: Surroundings) -> Iterator[Finding]:
+def _of_rules(domain: MailDomain, roles: Roles, around: Surroundings) -> Iterator[Finding]:
     """What the services among the MX hosts ask of this host's own entries."""
     for peer in dict.fromkeys(peer for _host, peer in roles.peers):
         provider = around.provider_of(peer)
@@ -286,16 +222,6 @@ def _without_repetition(domain: MailDomain, host: MxHost) -> str | None:
     written = host.name.removesuffix(f".{domain.name}")
     doubled = written != host.name and f".{written}".endswith(f".{domain.name}")
     return written if doubled else None
-
-
-def _is_backup(peer: Peer, around: Surroundings) -> bool:
-    provider = around.provider_of(peer)
-    return provider is not None and provider.role is Role.BACKUP_MX
-
-
-def _service(host: MxHost, providers: Iterable[Provider]) -> Provider | None:
-    usable = (one for one in providers if one.confidence is not Confidence.LOW)
-    return next((one for one in usable if one.serves(host.name)), None)
 
 
 def _peer_lines(host: MxHost, service: Provider | None) -> tuple[str, ...]:

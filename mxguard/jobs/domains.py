@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mxguard.checks import mx, sender_policy
-from mxguard.checks.mx import Surroundings
+from mxguard.checks.mx_roles import Surroundings
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.domain import MailDomain

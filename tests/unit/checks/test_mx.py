@@ -6,7 +6,8 @@ import pytest
 from attrs import evolve
 
 from mxguard.catalogue import load_catalogue
-from mxguard.checks.mx import Surroundings, findings
+from mxguard.checks.mx import findings
+from mxguard.checks.mx_roles import Surroundings
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.domain import MailDomain, MxHost
 from mxguard.model.finding import Finding
