@@ -7,7 +7,8 @@ neighbours), and two are in one class only if every answer is the same. Nothing 
 
 Where a rule computes on the address in a way that cannot be followed, the class says so in
 `doubts`, and what became of its representative proves nothing for the others. A class of up to
-256 such addresses is cut into single ones instead, of which each speaks for itself.
+256 such addresses is cut into single ones instead, of which each speaks for itself. Where it
+computes with a seed that the kernel tells nobody, the copy's is another: the class has `secrets`.
 
 What it cannot do: know a state that the kernel does not show, such as the tokens left of a limit,
 or the lists of xt_recent. Classes may be finer than fate, never coarser.
@@ -53,12 +54,14 @@ class AddressClass:
     """Addresses of one fate: one to try, and the networks that it speaks for, itself included.
 
     `doubts` say what might tell the addresses apart all the same; where there are any, a verdict
-    holds for the representative alone.
+    holds for the representative alone. `secrets` say what decides by something that no copy has;
+    where there are any, no verdict of a copy holds for the host.
     """
 
     representative: Network
     members: tuple[Network, ...]
     doubts: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 class Cutter:
@@ -193,7 +196,7 @@ def _jumps(ruleset: Ruleset, place: Place) -> set[str]:
 def _classes_of(
     family: int, piecework: Piecework, within: Sequence[Range]
 ) -> Iterator[AddressClass]:
-    doubts = piecework.doubts
+    doubts, secrets = piecework.doubts, piecework.secrets
     pieces = clip((Piece(first, last, 0) for first, last in piecework.ranges), within)
     size = sum(last - first + 1 for first, last, _item in pieces)
     bits = 32 if family == 4 else 128
@@ -201,7 +204,8 @@ def _classes_of(
         for first, last, _item in pieces:
             for address in range(first, last + 1):
                 single = Network(family, address, bits)
-                yield AddressClass(single, (single,))
+                yield AddressClass(single, (single,), (), secrets)
     elif pieces:
         members = to_networks(family, ((first, last) for first, last, _item in pieces))
-        yield AddressClass(Network(family, pieces[0].first, bits), tuple(members), doubts)
+        lowest = Network(family, pieces[0].first, bits)
+        yield AddressClass(lowest, tuple(members), doubts, secrets)

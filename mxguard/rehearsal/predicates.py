@@ -63,11 +63,15 @@ class Fails(Enum):
 
 
 class Condition(NamedTuple):
-    """What a rule makes of a predicate. `doubt` says why it cannot be told at all, or is empty."""
+    """What a rule makes of a predicate. `doubt` says why it cannot be told at all, or is empty.
+
+    `is_secret`: the doubt is of something that no copy has, so that trying does not settle it.
+    """
 
     predicate: Predicate
     fails: Fails
     doubt: str = ""
+    is_secret: bool = False
 
 
 Outcome = tuple[tuple[Condition, ...], ...]
@@ -78,10 +82,14 @@ limit, sets a mark, ends with a verdict. Within a group it only matters whether 
 
 @frozen
 class Piecework:
-    """Addresses that meet the same fate, as sorted ranges. `doubts` say why they might not."""
+    """Addresses that meet the same fate, as sorted ranges. `doubts` say why they might not.
+
+    `secrets` are the doubts that no trial in a copy settles.
+    """
 
     ranges: list[Range]
     doubts: tuple[str, ...]
+    secrets: tuple[str, ...] = ()
 
 
 class Items:
@@ -209,7 +217,7 @@ def cut(outcomes: Sequence[Outcome], within: Sequence[Range]) -> list[Piecework]
                 stop = min(stop, events[next_event][0] - 1)
             group = found.get(sweep.signature)
             if group is None:
-                group = found[sweep.signature] = Piecework([], sweep.doubts())
+                group = found[sweep.signature] = Piecework([], *sweep.doubts())
             if group.ranges and group.ranges[-1][1] == start - 1:
                 group.ranges[-1] = (group.ranges[-1][0], stop)
             else:
@@ -236,6 +244,7 @@ class _Sweep:
     _numbered: list[list[list[tuple[int, Fails, str]]]] = field(factory=list)
     _tokens: list[int] = field(factory=list)
     _doubtful: list[int] = field(factory=list)
+    _secret: set[str] = field(factory=set)
 
     def __attrs_post_init__(self) -> None:
         numbers: dict[int, int] = {}
@@ -254,8 +263,10 @@ class _Sweep:
                     numbered.append((number, condition.fails, condition.doubt))
                 groups.append(numbered)
             self._numbered.append(groups)
-            if any(condition.doubt for group in outcome for condition in group):
+            doubted = [condition for group in outcome for condition in group if condition.doubt]
+            if doubted:
                 self._doubtful.append(position)
+                self._secret.update(one.doubt for one in doubted if one.is_secret)
         for position in range(len(self.outcomes)):
             token = self._token(position)
             self._tokens.append(token)
@@ -292,15 +303,18 @@ class _Sweep:
             self._tokens[outcome] = token
         return position
 
-    def doubts(self) -> tuple[str, ...]:
-        """Why addresses that are alike so far might still meet different fates."""
+    def doubts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Why addresses that are alike so far might still meet different fates; the secrets."""
         found: dict[str, None] = {}
         for outcome in self._doubtful:
             for group in self._numbered[outcome]:
                 if any(self._fails(number, fails) for number, fails, _doubt in group):
                     break
                 found.update((doubt, None) for _number, _fails, doubt in group if doubt)
-        return tuple(found)
+        return (
+            tuple(doubt for doubt in found if doubt not in self._secret),
+            tuple(doubt for doubt in found if doubt in self._secret),
+        )
 
     def _token(self, outcome: int) -> int:
         passed: list[int] = []

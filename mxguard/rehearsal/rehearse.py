@@ -25,7 +25,7 @@ from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop, Reachability, Remedy, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal import instrument, state
 from mxguard.rehearsal.attempts import Attempt, Outcome
-from mxguard.rehearsal.classes import AddressClass
+from mxguard.rehearsal.classes import classes
 from mxguard.rehearsal.diagnose import diagnose
 from mxguard.rehearsal.mend import Means, group_stops, mend
 from mxguard.rehearsal.naming import stopped_by
@@ -94,13 +94,14 @@ def trace_address(
     planned = tuple(
         Case(
             "",
-            AddressClass(address, (address,)),
+            group,
             goal,
             port,
             arrival(snapshot, configuration, goal),
         )
         for goal in destinations(snapshot, configuration)
         if goal.family == address.family
+        for group in classes([address], snapshot)
     )
     evidence = gather(snapshot, planned, configuration.rehearsal.connections, always_trace=True)
     return tuple(one for case in planned for one in judge(case, evidence[case]))
@@ -154,6 +155,10 @@ def judge(case: Case, evidence: Evidence) -> Iterator[Reachability]:
         hops=tuple(hop for part in Part for hop in evidence.hops.get(part, ())),
         reason=decision.reason,
     )
+    if case.group.secrets:
+        reason = f"no copy can show what the host does: {'; '.join(case.group.secrets)}"
+        yield evolve(shown, verdict=Verdict.UNDECIDED, stopped_by=None, reason=reason)
+        return
     if not case.group.doubts:
         yield shown
         return

@@ -149,9 +149,9 @@ class _Reading:
             self._groups.append(tuple(self._group))
             self._group = []
 
-    def _doubt(self, why: str) -> None:
+    def _doubt(self, why: str, *, is_secret: bool = False) -> None:
         text = f"{rule_name(self.rule)}: {why}"
-        self._group.append(Condition(Predicate([]), Fails.NEVER, text))
+        self._group.append(Condition(Predicate([]), Fails.NEVER, text, is_secret))
 
     def _ask(self, predicate: Callable[[], Predicate], fails: Fails) -> None:
         try:
@@ -273,11 +273,16 @@ class _Reading:
         self._registers.write(expression.number(Byteorder.DREG), tuple(swapped))
 
     def hash(self, expression: Expression) -> None:
-        is_symmetric = expression.number(Hash.TYPE) == 1
-        if is_symmetric or depends(
+        if expression.number(Hash.TYPE) == 1:
+            self._doubt("computes a hash of the address and the ports")
+        elif depends(
             self._registers.read(expression.number(Hash.SREG), expression.number(Hash.LEN))
         ):
-            self._doubt("computes a hash of the address")
+            if Hash.SEED in expression.attributes:
+                self._doubt("computes a hash of the address")
+            else:
+                seed = "a seed that the kernel keeps to itself"
+                self._doubt(f"computes a hash of the address with {seed}", is_secret=True)
         self._registers.clear(expression.number(Hash.DREG), 4)
 
     def lookup(self, expression: Expression) -> None:

@@ -18,6 +18,8 @@ _REMEMBERING = (b"limit", b"quota", b"connlimit", b"dynset", b"numgen", b"hashli
 _CHANCE = (b"numgen", b"statistic")
 _META_RANDOM = netlink.u32(2, 24)
 """NFTA_META_KEY with NFT_META_PRANDOM: `meta random`."""
+_SYMMETRIC_HASH = netlink.u32(7, 1)
+"""NFTA_HASH_TYPE with NFT_HASH_SYM: `symhash`, which each port of a peer's meets otherwise."""
 _ASKING = (b"queue", b"NFQUEUE")
 _REMEMBERING_TEXT = re.compile(
     r"-m (limit|hashlimit|recent|connlimit|connbytes|quota|statistic|rateest|nfacct)\b|-j SET\b"
@@ -48,7 +50,11 @@ def has_chance(snapshot: Snapshot) -> bool:
     return (
         _mentions(snapshot, _CHANCE)
         or _says(snapshot, "-m statistic ")
-        or any(_META_RANDOM in one and b"meta\0" in one for one in snapshot.nftables.messages)
+        or any(
+            (_META_RANDOM in one and b"meta\0" in one)
+            or (_SYMMETRIC_HASH in one and b"hash\0" in one)
+            for one in snapshot.nftables.messages
+        )
     )
 
 

@@ -4,7 +4,8 @@ In: snapshot, allowlist, configuration, and the change as commands and nftables 
 all addresses that are in no peer's network, cut into classes by the ruleset before and the one
 after, so that one attempt speaks for each, and the direct neighbours of every peer network besides;
 and the peers themselves on every port that is not theirs. What became of them must be the same in
-both copies, else RefusedError names the stranger, the port and both fates.
+both copies, else RefusedError names the stranger, the port and both fates. Where a rule computes on
+the address, so that one attempt does not speak for its class, nothing is proven: UndecidedError.
 
 It says nothing of protocols other than TCP, and of ports on which nothing listens.
 """
@@ -18,13 +19,13 @@ from attrs import evolve, frozen
 
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
-from mxguard.model.errors import RefusedError
+from mxguard.model.errors import RefusedError, UndecidedError
 from mxguard.model.network import Network
-from mxguard.model.ranges import intersect, merge, subtract
+from mxguard.model.ranges import merge, subtract
 from mxguard.model.snapshot import NftRuleset, Snapshot
 from mxguard.rehearsal import shell, state
 from mxguard.rehearsal.attempts import Outcome
-from mxguard.rehearsal.classes import AddressClass, classes
+from mxguard.rehearsal.classes import AddressClass, Cutter
 from mxguard.rehearsal.copy import Copy
 from mxguard.rehearsal.plan import Arrival, Case, arrival, destinations
 from mxguard.rehearsal.scene import Change, Scene, open_scene
@@ -80,7 +81,8 @@ def assert_nothing_widens(
     """Try every stranger before and after the change; how many were tried.
 
     `leaving` are networks that are let in now and may become strangers by the change. Raises
-    RefusedError where one fares differently, UndecidedError where the change cannot be made.
+    RefusedError where one fares differently, UndecidedError where the change cannot be made or
+    some of the strangers cannot be told apart.
     """
     after = snapshot_after(snapshot, change.make)
     tried = tuple(strangers(allowlist, (snapshot, after), configuration, leaving))
@@ -88,12 +90,19 @@ def assert_nothing_widens(
     before_fates = fates(snapshot, tried, connections)
     after_fates = fates(after, tried, connections, change)
     compare(before_fates, after_fates)
+    doubts = dict.fromkeys(
+        doubt for case in tried for doubt in (*case.group.doubts, *case.group.secrets)
+    )
+    if doubts:
+        raise UndecidedError(
+            "it cannot be proven that the change lets nobody else in: " + "; ".join(doubts)
+        )
     return len(tried)
 
 
 def compare(before: Mapping[Case, Fate], after: Mapping[Case, Fate]) -> None:
     """Raise RefusedError, with every stranger that fares differently after the change."""
-    changed = [case for case in before if before[case] != after[case]]
+    changed = [case for case in before if before[case] != after[case] and not case.group.secrets]
     if changed:
         lines = [
             f"{case.group.representative.address} (for {_extent(case.group)}) on "
@@ -119,13 +128,19 @@ def strangers(
     peers = merge([*(entry.network for entry in allowlist.entries), *leaving])
     listening = {one.port for one in snapshot.listeners}
     mail = {port for entry in allowlist.entries for port in entry.ports}
-    for family in sorted({goal.family for goal in arrivals}):
+    families = sorted({goal.family for goal in arrivals})
+    # Once for all: every cut reads the whole rule set.
+    cutters = [Cutter(one, [_EVERYTHING[family] for family in families]) for one in states]
+    for family in families:
         outside = subtract([_EVERYTHING[family]], peers)
-        groups = [*_refined(outside, states), *_neighbours(peers, family)]
+        beside = (one for near in _neighbours(peers, family) for one in _refined([near], cutters))
+        groups = [*_refined(outside, cutters), *beside]
         yield from _cases(groups, sorted(listening | mail), arrivals, family)
     for entry in allowlist.entries:
         other = sorted(listening - set(entry.ports))
-        groups = _refined([entry.network], states) if other else []
+        if not other or entry.network.family not in families:
+            continue
+        groups = _refined([entry.network], cutters)
         yield from _cases(groups, other, arrivals, entry.network.family)
 
 
@@ -175,20 +190,24 @@ def snapshot_after(snapshot: Snapshot, change: Change) -> Snapshot:
     return evolve(snapshot, nftables=NftRuleset(0, frames))
 
 
-def _refined(networks: Sequence[Network], states: Sequence[Snapshot]) -> list[AddressClass]:
+def _refined(networks: Sequence[Network], cutters: Sequence[Cutter]) -> list[AddressClass]:
     """The classes of the coarsest cut that is finer than every state's own."""
-    groups = list(classes(networks, states[0]))
-    for other in states[1:]:
-        finer: list[AddressClass] = []
-        for group in groups:
-            for part in classes(group.members, other):
-                members = tuple(intersect(group.members, part.members))
-                finer.append(AddressClass(part.representative, members))
-        groups = finer
+    groups = list(cutters[0].classes(networks))
+    for cutter in cutters[1:]:
+        groups = [
+            _doubted(part, group) for group in groups for part in cutter.classes(group.members)
+        ]
     return groups
 
 
-def _neighbours(peers: Iterable[Network], family: int) -> Iterator[AddressClass]:
+def _doubted(part: AddressClass, of: AddressClass) -> AddressClass:
+    """A part of another class, in doubt for the reasons of both."""
+    alone = part.members == (part.representative,)
+    doubts = () if alone else tuple(dict.fromkeys((*part.doubts, *of.doubts)))
+    return evolve(part, doubts=doubts, secrets=tuple(dict.fromkeys((*part.secrets, *of.secrets))))
+
+
+def _neighbours(peers: Iterable[Network], family: int) -> Iterator[Network]:
     """The addresses right before and right after each peer network, where they are no peers."""
     merged = [network for network in peers if network.family == family]
     for network in merged:
@@ -196,7 +215,7 @@ def _neighbours(peers: Iterable[Network], family: int) -> Iterator[AddressClass]
             if 0 <= value < 1 << network.bits:
                 address = Network(family, value, network.bits)
                 if not any(one.contains(address) for one in merged):
-                    yield AddressClass(address, (address,))
+                    yield address
 
 
 def _cases(

@@ -168,11 +168,15 @@ class Byteorder(IntEnum):
 
 
 class Hash(IntEnum):
-    """NFTA_HASH_*; TYPE is 1 (NFT_HASH_SYM) for a hash of the whole flow."""
+    """NFTA_HASH_*; TYPE is 1 (NFT_HASH_SYM) for a hash of the whole flow.
+
+    SEED is not dumped where the kernel has drawn one itself (nft_jhash_dump in nft_hash.c).
+    """
 
     SREG = 1
     DREG = 2
     LEN = 3
+    SEED = 5
     TYPE = 7
 
 

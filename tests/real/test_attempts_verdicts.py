@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from lab import Lab
 from mailhost import MAIL, mail_host, rehearsed
 
 from mxguard.model.errors import UndecidedError
@@ -207,6 +208,31 @@ def test_a_rule_that_decides_at_random_is_tried_often_whatever_the_first_met() -
         found = rehearsed(host.snapshot(), [A])[A]
     assert found.attempted == 10
     assert found.verdict is not Verdict.DELIVERED
+
+
+def test_a_hash_with_a_seed_of_the_kernels_own_is_undecided_for_whom_it_may_stop() -> None:
+    rules = (
+        f"table inet t {{ chain c {{ {INPUT} accept; "
+        "ip saddr 81.169.146.152/29 jhash ip saddr mod 2 0 drop; }; }"
+    )
+    with mail_host(ruleset=rules) as host:
+        found = rehearsed(host.snapshot(), ["81.169.146.154", "198.51.100.1"], MAIL)
+    assert found["81.169.146.154"].verdict is Verdict.UNDECIDED
+    assert "a seed that the kernel keeps to itself" in found["81.169.146.154"].reason
+    assert found["198.51.100.1"].verdict is Verdict.DELIVERED
+
+
+def test_a_hash_with_a_seed_of_the_administrators_decides_in_the_copy_as_on_the_host() -> None:
+    half = "jhash ip saddr mod 2 seed 0x17 0 drop"
+    rules = f"table inet t {{ chain c {{ {INPUT} accept; {half}; }}; }}"
+    sources = [f"81.169.146.{last}" for last in range(152, 160)]
+    with mail_host(ruleset=rules) as host:
+        for source in sources:
+            Lab.address(host.world, "lo", f"{source}/32")
+        met = [host.world.connects(MAIL, 25, source=source) for source in sources]
+        found = rehearsed(host.snapshot(), sources, MAIL)
+    assert [found[source].verdict is Verdict.DELIVERED for source in sources] == met
+    assert 0 < sum(met) < 8
 
 
 def test_a_blind_trace_is_a_fault_of_the_instrument(monkeypatch: pytest.MonkeyPatch) -> None:

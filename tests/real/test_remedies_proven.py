@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mailhost import MAIL, allowlist, configuration, mail_host, rehearsed
 
-from mxguard.model.errors import RefusedError
+from mxguard.model.errors import RefusedError, UndecidedError
 from mxguard.model.verdict import Verdict
 from mxguard.rehearsal.guards import guard_changes, needed_guards, standing_guards, withdrawals
 from mxguard.rehearsal.rehearse import rehearse
@@ -181,4 +181,16 @@ def test_a_change_that_opens_another_port_to_a_peer_is_refused() -> None:
     change = PlannedChange(commands=(f"nft 'insert rule inet t c ip saddr {A} accept'",))
     with mail_host(ruleset=closed) as host, host.mail.listening(22):
         with pytest.raises(RefusedError, match=f"{A} .* port 22: dropped before, delivered after"):
+            assert_nothing_widens(host.snapshot(), allowlist(A), configuration(MAIL), change)
+
+
+@pytest.mark.parametrize("seed", ["", "seed 0x17"])
+def test_strangers_that_a_rule_tells_apart_by_a_hash_prove_nothing(seed: str) -> None:
+    rule = f"jhash ip saddr mod 7 {seed} 0 drop"
+    hashed = f"table inet t {{ chain c {{ {INPUT} accept; {rule}; }}; }}"
+    change = PlannedChange(MARKING)
+    with mail_host(ruleset=hashed) as host:
+        with pytest.raises(
+            UndecidedError, match=r"nobody else in: rule inet t c handle 2: .* hash"
+        ):
             assert_nothing_widens(host.snapshot(), allowlist(A), configuration(MAIL), change)
