@@ -20,10 +20,13 @@ from mxguard.allowlist.consolidate import consolidate
 from mxguard.allowlist.index import Index
 from mxguard.allowlist.limits import refusal
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
-from mxguard.model.configuration import LimitsSection
+from mxguard.model.configuration import DAY, LimitsSection
 from mxguard.model.lookup import PeerAnswer, SourcedNetwork
 from mxguard.model.peer import Peer, SourceKind
-from mxguard.model.ranges import merge
+from mxguard.model.ranges import merge, subtract
+
+_LONGEST_TTL = 7 * DAY
+"""Resolvers keep nothing longer, whatever it says (RFC 8767 section 4); a TTL can say 68 years."""
 
 
 @frozen
@@ -43,8 +46,14 @@ def update(
     states: list[PeerState] = []
     for peer, answer in zip(peers, answers, strict=True):
         known = previous.of(peer.name) if previous else ()
-        refused = _refused(peer, answer, rules, rules.limits.max_networks - len(entries))
-        entries.extend(_next_entries(peer, answer, known, rules, bool(refused)))
+        room = rules.limits.max_networks - len(entries)
+        believed = _next_entries(peer, answer, known, rules, refused=False)
+        refused = _refused(peer, answer, rules, room) or _outgrown(
+            peer, known, believed, rules, room
+        )
+        entries.extend(
+            _next_entries(peer, answer, known, rules, refused=True) if refused else believed
+        )
         states.append(_state(peer, answer, refused))
     return Allowlist(tuple(entries), tuple(states))
 
@@ -74,8 +83,22 @@ def _refused(peer: Peer, answer: PeerAnswer, rules: Rules, room: int) -> str:
     return refusal(peer, answered, merged, rules.limits, room)
 
 
+def _outgrown(
+    peer: Peer, known: Sequence[Entry], believed: Sequence[Entry], rules: Rules, room: int
+) -> str:
+    """Why an answer is refused for what it adds to all that stays, the held networks included.
+
+    Else a zone that says something else in every run could let in everybody within a grace.
+    """
+    networks = [entry.network for entry in believed]
+    if peer.name in rules.accepted or not subtract(networks, [entry.network for entry in known]):
+        return ""
+    reason = refusal(peer, (), networks, rules.limits, room)
+    return f"with what it has had until now, {reason}" if reason and known else reason
+
+
 def _next_entries(
-    peer: Peer, answer: PeerAnswer, known: tuple[Entry, ...], rules: Rules, refused: bool
+    peer: Peer, answer: PeerAnswer, known: tuple[Entry, ...], rules: Rules, *, refused: bool
 ) -> list[Entry]:
     fresh = [item for item in answer.networks if not refused or _is_pinned(item)]
     trusted = answer.is_complete and not refused
@@ -115,7 +138,8 @@ def _left_over(
     for entry in _still_stated(peer, known):
         ends = entry.held_until
         if ends is None:
-            ends = rules.now + timedelta(seconds=max(rules.limits.grace, entry.ttl))
+            believed_ttl = min(entry.ttl, _LONGEST_TTL)
+            ends = rules.now + timedelta(seconds=max(rules.limits.grace, believed_ttl))
         elif trusted and ends <= rules.now:
             continue
         result.extend(

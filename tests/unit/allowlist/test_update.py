@@ -83,6 +83,13 @@ def test_the_grace_is_the_record_s_ttl_where_that_is_longer() -> None:
     assert second.entries[1].held_until == NOW + timedelta(days=7)
 
 
+def test_a_ttl_of_68_years_does_not_hold_a_network_for_longer_than_a_cache_does() -> None:
+    forever = SourcedNetwork(parse_network("9.9.9.9"), (Step("spf", "example.net"),), 0x7FFFFFFF)
+    first = run(None, PeerAnswer("backup", (forever,)))
+    second = run(first, answer("8.8.8.8"))
+    assert second.entries[1].held_until == NOW + timedelta(days=7)
+
+
 def test_only_the_part_of_a_network_that_vanished_is_held() -> None:
     first = run(None, answer("8.8.8.0/24"))
     second = run(first, answer("8.8.8.0/25"))
@@ -147,6 +154,39 @@ def test_an_answer_that_passes_the_number_of_networks_is_refused() -> None:
     got = run(None, answer("8.8.8.8", "8.8.4.4", "9.9.9.9"), limits=limits)
     assert listed(got) == []
     assert "limits.max_networks = 2" in got.peers[0].refusal
+
+
+def test_an_answer_that_is_another_in_every_run_cannot_add_up_to_everybody() -> None:
+    first = run(None, answer(*(f"20.{n}.0.0/16" for n in range(10))))
+    second = run(first, answer(*(f"21.{n}.0.0/16" for n in range(10))))
+    assert second.entries == first.entries
+    assert second.peers[0].refusal == (
+        "with what it has had until now, its IPv4 networks together hold more addresses than a /12 "
+        "(limits.total_ipv4)"
+    )
+    third = run(second, answer("21.1.0.0/16"), now=LATER)
+    assert third.peers[0].status is PeerStatus.FRESH
+
+
+def test_nor_can_one_whose_lookups_fail_every_time() -> None:
+    first = run(None, answer(*(f"20.{n}.0.0/16" for n in range(10))))
+    second = run(first, answer(*(f"21.{n}.0.0/16" for n in range(10)), failed=True))
+    assert second.entries == first.entries
+    assert second.peers[0].status is PeerStatus.REFUSED
+
+
+def test_held_networks_count_for_the_number_of_networks() -> None:
+    few = LimitsSection(max_networks=3)
+    first = run(None, answer("8.8.8.8", "9.9.9.9"), limits=few)
+    second = run(first, answer("7.7.7.7", "6.6.6.6"), limits=few)
+    assert second.entries == first.entries
+    assert "would pass limits.max_networks = 3" in second.peers[0].refusal
+
+
+def test_an_answer_that_adds_nothing_is_not_refused_for_what_is_held() -> None:
+    first = run(None, answer("8.8.8.0/24", "9.9.9.9"))
+    second = run(first, answer("8.8.8.8"), limits=LimitsSection(max_networks=2))
+    assert second.peers[0].status is PeerStatus.FRESH
 
 
 def test_an_administrator_can_accept_a_refused_answer() -> None:
