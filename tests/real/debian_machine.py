@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "debian"
 BOOKWORM, TRIXIE = "bookworm", "trixie"
 """Debian 12 and Debian 13."""
-_EXTRA = ("dbus", "postfix", "systemd", "systemd-sysv")
-"""What a mail host has beside what the package needs: an init system, a mail server."""
+_EXTRA = ("dbus", "iptables", "postfix", "systemd", "systemd-sysv")
+"""What a mail host has beside what the package needs: an init system, a mail server, tools."""
 
 _CHANGING = frozenset(
     {

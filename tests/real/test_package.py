@@ -272,12 +272,18 @@ table inet filter {
 }
 """
     machine.run("nft", "-f", "-", stdin=rules)
+    mark = ("-m", "mark", "--mark", "0x40000000/0x40000000", "-j", "ACCEPT")
+    programs = ("iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy")
+    for program in programs:
+        for comment in ("mxguard guard", "not mxguard"):
+            machine.run(program, "-I", "INPUT", *mark, "-m", "comment", "--comment", comment)
 
     machine.run("dpkg", "--purge", "mxguard")
 
-    left = machine.run("nft", "list", "table", "inet", "filter")
-    assert "mxguard guard" not in left
-    assert "tcp dport 23" in left
+    saved = [machine.run(f"{program}-save") for program in programs]
+    for left in (machine.run("nft", "list", "table", "inet", "filter"), *saved):
+        assert "mxguard guard" not in left
+        assert "not mxguard" in left
 
 
 def test_cron_works_where_systemd_does_not_and_only_there(machine: Machine) -> None:
