@@ -32,7 +32,7 @@ class Metric:
 
 def report(audited: Audited) -> Report:
     """The metrics of this audit."""
-    lines = [line for metric in metrics(audited) for line in _lines(metric)]
+    lines = [line for metric in metrics(audited) if metric.samples for line in _lines(metric)]
     return Report("".join(f"{line}\n" for line in lines), audited.exit_code)
 
 
