@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket as sockets
 import struct
+from collections.abc import Container, Iterable
 
 from mxguard.model.network import Network, containing
 from mxguard.model.snapshot import InterfaceAddress, Neighbour, PolicyRule, Route
@@ -37,6 +38,34 @@ def address_of(message: bytes) -> InterfaceAddress:
         is_global=scope == _SCOPE_UNIVERSE,
         message=message,
     )
+
+
+def address_state(one: InterfaceAddress) -> tuple[int, Network, int, int]:
+    """What of an address decides whether it is used: link, address, length and IFA_F_* flags."""
+    return one.link, one.address, one.length, _flags(one)
+
+
+def awaits_route(
+    addresses: Iterable[InterfaceAddress], routes: Iterable[Route], links: Container[int]
+) -> bool:
+    """Whether an IPv6 address on one of `links` is in use and has no local route yet.
+
+    Where duplicate address detection ends, the kernel first clears the flag and then adds the route
+    (addrconf_dad_completed in addrconf.c).
+    """
+    local = {route.destination for route in routes if route.type == "local"}
+    return any(
+        one.address.family == 6
+        and one.link in links
+        and not _flags(one) & (routing.IFA_F_TENTATIVE | routing.IFA_F_DADFAILED)
+        and one.address not in local
+        for one in addresses
+    )
+
+
+def _flags(one: InterfaceAddress) -> int:
+    fields = attribute_map(one.message, routing.IFADDRMSG.size)
+    return int.from_bytes(fields.get(AddressAttribute.FLAGS, b""), "little")
 
 
 def read_neighbours(socket: NetlinkSocket) -> tuple[Neighbour, ...]:

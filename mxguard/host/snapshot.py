@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
@@ -39,12 +40,13 @@ from mxguard.system.netlink import (
 
 _T = TypeVar("_T")
 _TRIES = 20
+_WORKER_SECONDS = 0.001
 
 
 def take_snapshot() -> Snapshot:
     """The host as it is now. Raises UndecidedError where not even its links can be read."""
     reading = _Reading()
-    network = _settled(lambda: _read_network(reading))
+    network = _settled_network(reading)
     with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
         firewall = reading.part("nftables", lambda: ruleset.read_ruleset(netfilter))
         firewall = firewall or NftRuleset(0, ())
@@ -94,8 +96,23 @@ class _Network:
     rules: tuple[PolicyRule, ...]
 
 
+def _settled_network(reading: _Reading) -> _Network:
+    """The network once the kernel has given every address its route, for which it has a worker.
+
+    A route that an administrator took away is not waited for longer than it takes to be sure.
+    """
+    found = _settled(lambda: _read_network(reading))
+    for _ in range(_TRIES):
+        up = {link.index for link in found.links if link.is_up}
+        if not routing.awaits_route(found.addresses, found.routes, up):
+            break
+        time.sleep(_WORKER_SECONDS)
+        found = _settled(lambda: _read_network(reading))
+    return found
+
+
 def _read_network(reading: _Reading) -> _Network:
-    """Raises InterruptedDumpError where a link came or went meanwhile."""
+    """Raises InterruptedDumpError where a link or an address came, went or changed meanwhile."""
     reading.unread.clear()
     with NetlinkSocket(NETLINK_ROUTE) as route:
         found = _Network(
@@ -109,6 +126,11 @@ def _read_network(reading: _Reading) -> _Network:
             _identity(link) for link in found.links
         ]:
             raise InterruptedDumpError("links came or went while the host was read")
+        again = reading.part("addresses", lambda: routing.read_addresses(route)) or ()
+        if list(map(routing.address_state, again)) != list(
+            map(routing.address_state, found.addresses)
+        ):
+            raise InterruptedDumpError("addresses changed while the host was read")
     return found
 
 

@@ -14,13 +14,15 @@ import bpf
 import pytest
 from copy_lab import ETH0, host_of, shell
 
+from mxguard.host import routing
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import parse_network
-from mxguard.model.snapshot import Listener, Snapshot
+from mxguard.model.snapshot import Listener, Route, Snapshot
 from mxguard.rehearsal import ruleset
 from mxguard.rehearsal.copy import build_copy
 from mxguard.system import commands, netlink, nftables
+from mxguard.system import routing as rtnetlink
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, NetlinkSocket
 
@@ -184,6 +186,58 @@ def _plug(host: Namespace, stop: threading.Event) -> None:
         time.sleep(0.01)
 
 
+JUST_UP = (
+    "sysctl -qw net.ipv6.conf.all.accept_dad=1 net.ipv6.conf.default.accept_dad=1;"
+    "ip link add eth0 type veth peer peer0; sysctl -qw net.ipv6.conf.eth0.dad_transmits=1;"
+    "sysctl -qw net.ipv6.neigh.eth0.retrans_time_ms=300; ip link set peer0 up; ip link set eth0 up"
+)
+
+
+def test_an_address_that_is_found_free_during_the_reading_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def once_it_is_free(socket: NetlinkSocket) -> tuple[Route, ...]:
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and any(
+            routing.address_state(one)[3] & rtnetlink.IFA_F_TENTATIVE
+            for one in routing.read_addresses(socket)
+        ):
+            time.sleep(0.01)
+        return read(socket)
+
+    read = routing.read_routes
+    monkeypatch.setattr(routing, "read_routes", once_it_is_free)
+    with Namespace.create() as host:
+        shell(host, JUST_UP)
+        assert shell(host, "ip -6 address show tentative dev eth0")
+        snapshot = host.run(take_snapshot)
+    with build_copy(snapshot) as copy:
+        assert copy.differences() == ()
+
+
+def test_the_route_of_an_address_that_the_kernel_has_yet_to_make_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def first_without(socket: NetlinkSocket) -> tuple[Route, ...]:
+        tries.append(None)
+        return tuple(one for one in read(socket) if len(tries) > 1 or one.destination != late)
+
+    read, tries, late = routing.read_routes, list[None](), parse_network("2001:db8::10")
+    with host_of(ETH0) as (host, _early):
+        monkeypatch.setattr(routing, "read_routes", first_without)
+        snapshot = host.run(take_snapshot)
+    assert late in {one.destination for one in snapshot.routes}
+
+
+def test_a_local_route_that_the_administrator_took_away_is_not_waited_for_long() -> None:
+    script = ETH0 + "ip -6 route del local 2001:db8::10 dev eth0 table local"
+    with host_of(script) as (host, _early):
+        started = time.monotonic()
+        snapshot = host.run(take_snapshot)
+        assert time.monotonic() - started < 1
+    assert parse_network("2001:db8::10") not in {one.destination for one in snapshot.routes}
+
+
 def test_a_ruleset_that_changes_during_the_reading_is_read_again() -> None:
     rules = """
     table inet t {
@@ -324,6 +378,7 @@ def _monitor(host: Namespace) -> subprocess.Popen[bytes]:
 
 KILLED = """
 import os, signal, sys
+from mxguard.host import routing
 from mxguard.host.snapshot import take_snapshot
 from mxguard.rehearsal.copy import build_copy
 copy = build_copy(take_snapshot())
