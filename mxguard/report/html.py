@@ -172,8 +172,12 @@ def _trouble(trouble: Trouble) -> Iterator[str]:
     if trouble.remedy:
         proven = ", proven in a copy of this host" if trouble.proven else ""
         yield f"<h4>What mends it{proven}</h4>"
-        yield from (f'<pre class="cure">{escape(line)}</pre>' for line in trouble.remedy)
+        yield f'<pre class="cure">{_lines(trouble.remedy)}</pre>'
     yield "</div>"
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return escape("\n".join(lines))
 
 
 def _networks(networks: Sequence[Network]) -> str:
@@ -182,10 +186,10 @@ def _networks(networks: Sequence[Network]) -> str:
     return ", ".join(shown) + (f" and {left} more networks" if left else "")
 
 
-def _badge(mark: Mark, text: str) -> str:
+def _badge(mark: Mark, text: str, sign: str = "") -> str:
     kind = "plain" if mark is Mark.BEYOND else mark.value
-    sign = f'<span aria-hidden="true">{_SIGNS[mark]}</span>'
-    return f'<span class="mark {kind}">{sign}{escape(text)}</span>'
+    shown = f'<span aria-hidden="true">{sign or _SIGNS[mark]}</span>'
+    return f'<span class="mark {kind}">{shown}{escape(text)}</span>'
 
 
 def _undecided(reasons: Sequence[str]) -> Iterator[str]:
@@ -214,13 +218,14 @@ def _listed(findings: Iterable[Finding]) -> Iterator[str]:
         mark = Mark.BEYOND if finding.accepted else _MARKS[finding.severity]
         kind = "accepted" if finding.accepted else mark.value
         yield f'<article class="finding {kind}">'
-        yield _badge(mark, f"{finding.severity.value} {finding.id}")
+        sign = "!" if mark is Mark.UNKNOWN else ""
+        yield _badge(mark, f"{finding.severity.value} {finding.id}", sign)
         where = f"{finding.peer}: {finding.subject}" if finding.peer else finding.subject
         yield f"<h3>{escape(where)}</h3>"
         yield f"<p>{escape(finding.evidence)}</p>"
         if finding.remedy and not finding.accepted:
             yield "<h4>Remedy</h4>"
-            yield from (f"<pre>{escape(line)}</pre>" for line in finding.remedy)
+            yield f"<pre>{_lines(finding.remedy)}</pre>"
         yield "</article>"
 
 
@@ -228,4 +233,4 @@ def _history(audited: Audited) -> Iterator[str]:
     lines = history_text(audited.audit.history) if audited.audit.history else []
     if lines:
         yield "<section><h2>What the mail log says</h2>"
-        yield f'<pre class="log">{escape(chr(10).join(lines))}</pre></section>'
+        yield f'<pre class="log">{_lines(lines)}</pre></section>'

@@ -25,8 +25,10 @@ _FOOT = 25
 _BETWEEN = 8
 _NAMED = {Stretch.FIREWALL, Stretch.ANSWER, Stretch.MAIL}
 """The others are one station each, which names itself."""
-_TITLE_LENGTH = 34
-_DETAIL_LENGTH = 46
+_TITLE_LENGTH = 28
+_DETAIL_LENGTH = 40
+_SIGN_LENGTH = 6
+"""Characters that a stretch's sign takes from the detail beside it."""
 _SAID = {
     Mark.PASS: "passes",
     Mark.STOP: "STOPPED",
@@ -112,7 +114,8 @@ def _station(station: Station, y: int) -> Iterator[str]:
     shown = escape(_cut(station.title, _TITLE_LENGTH))
     yield f'<text class="{kind}" x="60" y="{y + middle}">{shown}</text>'
     if station.detail:
-        detail = escape(_cut(station.detail, _DETAIL_LENGTH))
+        room = _DETAIL_LENGTH - (_SIGN_LENGTH if station.stretch in _SIGNS else 0)
+        detail = escape(_cut(station.detail, room))
         yield f'<text class="detail" x="60" y="{y + 15}">{detail}</text>'
 
 

@@ -66,7 +66,7 @@ article.unknown { border-top: 5px solid var(--open); padding-top: 14px; }
 .mark.plain { background: var(--band); color: var(--soft); }
 .summary { margin: 6px 0 14px; }
 .way { display: block; width: 100%; max-width: 352px; height: auto; margin: 0 auto; }
-.way text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+.way text { font: 11.5px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
   fill: var(--soft); }
 .way .sign { fill: none; stroke: var(--faint); stroke-width: 1.6; stroke-linejoin: round; }
 .way text.name { font-size: 14.5px; font-weight: 620; fill: var(--text); }
@@ -89,13 +89,13 @@ pre { margin: 0; padding: 10px 12px; border-radius: 10px; background: var(--code
   font: 12.5px/1.5 ui-monospace, "SFMono-Regular", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 pre + pre { margin-top: 6px; }
 .trouble { margin-top: 16px; }
-@media (min-width: 800px) {
-  .ways article.stop { grid-column: 1 / -1; display: grid; column-gap: 32px;
+@media print, (min-width: 800px) {
+  .ways article.stop, .ways article:only-child { grid-column: 1 / -1; display: grid;
+    column-gap: 32px;
     grid-template-columns: 330px minmax(0, 1fr); grid-template-rows: auto auto 1fr; }
-  .ways article.stop .way { grid-column: 1; grid-row: 1 / span 3; margin: 0; }
-  .ways article.stop > h3, .ways article.stop > .summary, .ways article.stop > .why {
-    grid-column: 2; }
-  .ways article.stop > h3 { font-size: 17px; }
+  .ways article.stop .way, .ways article:only-child .way { grid-column: 1;
+    grid-row: 1 / span 3; margin: 0; }
+  .ways article.stop > h3, .ways article:only-child > h3 { font-size: 17px; }
 }
 .trouble pre.rule { border-left: 4px solid var(--bad); }
 .trouble pre.cure, .finding pre { border-left: 4px solid var(--good); }
@@ -128,11 +128,10 @@ footer { color: var(--soft); font-size: 13px; padding-bottom: 40px; }
   main, header, footer { max-width: none; padding: 0; }
   section { margin: 20px 0; }
   .ways { grid-template-columns: 1fr 1fr; gap: 12px; }
-  .ways article.stop { grid-column: 1 / -1; display: grid; column-gap: 20px;
-    grid-template-columns: 290px minmax(0, 1fr); grid-template-rows: auto auto 1fr; }
-  .ways article.stop .way { grid-column: 1; grid-row: 1 / span 3; margin: 0; }
+  .ways article.stop, .ways article:only-child { column-gap: 20px;
+    grid-template-columns: 290px minmax(0, 1fr); }
   .way { max-width: 290px; }
   article, .banner { break-inside: avoid; }
-  h2, .peer { break-after: avoid; }
+  h2, .peer, .bar { break-after: avoid; }
 }
 """

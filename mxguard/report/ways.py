@@ -190,7 +190,7 @@ def _nothing(item: Reachability, port: str) -> str:
 def _connections(item: Reachability, port: str) -> str:
     if item.verdict is not Verdict.DELIVERED:
         return port
-    return f"{port}: {item.delivered} of {item.attempted} connect"
+    return f"{item.delivered} of {item.attempted} connect to {item.destination.address}"
 
 
 def _ending(stations: Sequence[Station], chain: str | None) -> tuple[Station, ...]:
@@ -233,7 +233,7 @@ def _chains(hops: Sequence[Hop]) -> tuple[list[Station], list[Station]]:
 
 
 def _chain(stretch: Stretch, hop: Hop) -> Station:
-    let_in = " · let in by mxguard's guard" if _GUARD in hop.text else ""
+    let_in = " · mxguard's guard" if _GUARD in hop.text else ""
     program = f" · {hop.program}" if hop.program else ""
     where = f"{hop.hook} · {hop.family} {hop.table}{program}{let_in}"
     return Station(stretch, hop.chain, where, Mark.PASS)
