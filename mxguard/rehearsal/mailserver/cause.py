@@ -70,6 +70,7 @@ class CauseFinder:
         self._theatre: Theatre | None = None
         self.blamed: set[str] = set()
         self._known: dict[tuple[object, ...], MailStop | None] = {}
+        self._of_group: dict[tuple[object, ...], MailStop] = {}
 
     def __enter__(self) -> CauseFinder:
         return self
@@ -94,10 +95,12 @@ class CauseFinder:
         counted = attempt.dialogue if attempt.verdict is SmtpVerdict.THROTTLED else None
         key = (attempt.source, attempt.port, attempt.helo, _seen(attempt), counted)
         if key not in self._known:
-            step = Round(attempt.dialogue, attempt.tls)
-            stop = _Search(self, speaker, step, attempt, front).run()
+            search = _Search(self, speaker, Round(attempt.dialogue, attempt.tls), attempt, front)
+            alike = attempt.peer, attempt.port, _alike(attempt), counted
+            stop = search.take_over(self._of_group.get(alike)) or search.run()
             self._known[key] = stop
             if stop is not None:
+                self._of_group.setdefault(alike, stop)
                 self.blamed.add(stop.parameter)
         return self._known[key]
 
@@ -179,6 +182,16 @@ class _Search:
         blamed = [item for item in found if item.parameter in self._finder.blamed]
         stop = self._all_at_once(blamed, others=False) if blamed else None
         return stop or self._all_at_once(found, others=True)
+
+    def take_over(self, found: MailStop | None) -> MailStop | None:
+        """The cause found for another address of the peer that was told the same, if it is this's.
+
+        A table is asked about this address; None where it does not answer for it.
+        """
+        if found is None or not found.table:
+            return found
+        stop = self._name_table(evolve(found, line=None, entry=""))
+        return stop if stop.entry else None
 
     def _all_at_once(self, found: Sequence[Suspect], *, others: bool) -> MailStop | None:
         """The first of the suspects without which the peer is told something else.
@@ -301,6 +314,15 @@ def _beginning(parameter: str, elements: Sequence[str]) -> str:
 
 def _seen(ended: Outcome | SmtpAttempt) -> Seen:
     return ended.verdict, ended.stage, ended.code, ended.text
+
+
+def _alike(attempt: SmtpAttempt) -> Seen:
+    """What the peer is told, whichever of its addresses and HELO names it is told to."""
+    text = attempt.text
+    # A server may quote both, and its text may hold none.
+    for own in (attempt.source.address, attempt.helo):
+        text = text.replace(own, "")
+    return attempt.verdict, attempt.stage, attempt.code, text
 
 
 def _client_name(attempt: SmtpAttempt) -> str:
