@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,16 @@ def read_lock(path: Path) -> Allowlist | None:
         raise LockError(f"{path} cannot be read: {error}") from error
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"it is not JSON ({error})") from error
     _check_schema(path, document)
     if document.get("digest") != _digest(document):
         raise _damaged(path, "its digest does not match its content")
     try:
         return from_document(document)
-    except (KeyError, TypeError, ValueError, AttributeError, NetworkError) as error:
+    except (
+        KeyError, TypeError, ValueError, AttributeError, OverflowError, NetworkError
+    ) as error:  # fmt: skip
         raise _damaged(path, f"it holds an impossible value ({error!r})") from error
 
 
@@ -76,7 +79,7 @@ def _settled(allowlist: Allowlist) -> Allowlist:
 def _check_schema(path: Path, document: object) -> None:
     schema = document.get("schema") if isinstance(document, dict) else None
     name, _, version = str(schema).partition("/")
-    if name != SCHEMA or not version.isdigit():
+    if name != SCHEMA or not re.fullmatch("[0-9]{1,9}", version):
         raise LockError(
             f"{path} is not a lock of mxguard (its schema is {schema!r}); move it away, or set "
             "[paths] state to another folder"

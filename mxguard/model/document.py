@@ -13,7 +13,7 @@ from typing import Any
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
 from mxguard.model.lookup import Lookup, Origin, Outcome, Problem, ProblemKind, Step
 from mxguard.model.names import is_host_name, is_peer_name
-from mxguard.model.network import parse_network
+from mxguard.model.network import Network, parse_network
 
 SCHEMA = "mxguard.allowlist"
 VERSION = 1
@@ -32,11 +32,27 @@ def from_document(document: dict[str, Any]) -> Allowlist:
     """The allowlist of a document; a wrong shape raises what Python raises for it."""
     peers = tuple(_peer_from(item) for item in document["peers"])
     names = {peer.name for peer in peers}
+    if len(names) < len(peers):
+        raise ValueError("two peers of one name")
     entries = tuple(_entry_from(item) for item in document["networks"])
     strangers = {entry.peer for entry in entries} - names
     if strangers:
         raise ValueError(f"networks of peers that it does not list: {sorted(strangers)}")
+    _check_disjoint(entries)
     return Allowlist(entries, peers)
+
+
+def _check_disjoint(entries: tuple[Entry, ...]) -> None:
+    """Raise ValueError unless the networks of each peer are in order and share no address."""
+    last: dict[str, Network] = {}
+    for entry in entries:
+        before = last.get(entry.peer)
+        if before is not None and (
+            entry.network.family < before.family
+            or (entry.network.family == before.family and entry.network.first <= before.last)
+        ):
+            raise ValueError(f"{entry.network} of {entry.peer} after {before}")
+        last[entry.peer] = entry.network
 
 
 def _entry_document(entry: Entry) -> dict[str, Any]:
@@ -88,7 +104,7 @@ def _entry_from(item: dict[str, Any]) -> Entry:
     return Entry(
         network=parse_network(item["network"]),
         peer=item["peer"],
-        ports=tuple(_port(port) for port in item["ports"]),
+        ports=_ports(item["ports"]),
         origins=tuple(_origin(origin) for origin in origins),
         state=state,
         first_seen=_time(item["first_seen"]),
@@ -102,42 +118,65 @@ def _peer_from(item: dict[str, Any]) -> PeerState:
     name = item["name"]
     if not is_peer_name(name):
         raise ValueError(f"peer name {name!r}")
-    helo = tuple(item["helo"])
+    helo = tuple(_list(item["helo"]))
     if not all(is_host_name(text.removeprefix("*.")) for text in helo):
         raise ValueError(f"HELO names {helo!r}")
     return PeerState(
         name=name,
         helo=helo,
-        ports=tuple(_port(port) for port in item["ports"]),
+        ports=_ports(item["ports"]),
         status=PeerStatus(item["status"]),
         lookups=tuple(
             Lookup(
-                x["name"],
-                x["type"],
+                _name(x["name"]),
+                _name(x["type"]),
                 Outcome(x["outcome"]),
-                x["detail"],
+                _text(x["detail"]),
                 bool(x.get("is_evidence", False)),
             )
             for x in item["lookups"]
         ),
         problems=tuple(
-            Problem(ProblemKind(x["kind"]), x["name"], x["detail"], bool(x["incomplete"]))
+            Problem(
+                ProblemKind(x["kind"]), _text(x["name"]), _text(x["detail"]), bool(x["incomplete"])
+            )
             for x in item.get("problems", [])
         ),
-        refusal=item.get("refusal", ""),
+        refusal=_text(item.get("refusal", "")),
     )
 
 
 def _origin(steps: list[dict[str, str]]) -> Origin:
     if not steps:
         raise ValueError("an empty origin")
-    return tuple(Step(str(step["kind"]), str(step["name"])) for step in steps)
+    return tuple(Step(_name(step["kind"]), _name(step["name"])) for step in steps)
 
 
-def _port(value: object) -> int:
-    if not isinstance(value, int) or not 0 < value < 65536:
-        raise ValueError(f"port {value!r}")
+def _ports(value: object) -> tuple[int, ...]:
+    ports = _list(value)
+    # To Python, true is the number 1.
+    if not ports or not all(type(port) is int and 0 < port < 65536 for port in ports):
+        raise ValueError(f"ports {value!r}")
+    return tuple(ports)
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
     return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _name(value: object) -> str:
+    """A name in its safe spelling, as `resolve` has it."""
+    if not _text(value).isprintable():
+        raise ValueError(f"the name {value!r}")
+    return str(value)
 
 
 def _time_text(value: datetime) -> str:

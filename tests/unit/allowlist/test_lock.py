@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,8 @@ def test_no_lock_is_no_error(tmp_path: Path) -> None:
         (lambda text: text.replace("allowlist/1", "allowlist/0"), "older mxguard"),
         (lambda text: '{"schema": "npm-lock", "lockfileVersion": 3}', "not a lock of mxguard"),
         (lambda text: "[]", "not a lock of mxguard"),
+        (lambda text: text.replace("allowlist/1", "allowlist/\u00b2"), "not a lock of mxguard"),
+        (lambda text: "[" * 100_000, "not JSON"),
     ],
 )
 def test_a_lock_that_cannot_be_used_is_named_and_left_alone(
@@ -115,6 +118,50 @@ def test_a_lock_that_cannot_be_used_is_named_and_left_alone(
     assert str(lock) in str(caught.value)
     assert caught.value.exit_code == 3
     assert lock.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [
+        ("networks", "network", "9.9.9.1/24"),
+        ("networks", "network", []),
+        ("networks", "peer", {}),
+        ("networks", "ports", []),
+        ("networks", "ports", [True]),
+        ("networks", "ttl", float("inf")),
+        ("networks", "origin", [{"kind": "spf", "name": "x\x1b[2J"}]),
+        ("networks", "origin", []),
+        ("networks", "state", "held"),  # without an end
+        ("networks", "first_seen", "2027-01-01T00:00:00"),  # of which zone?
+        ("peers", "name", "a; b"),
+        ("peers", "helo", "ab"),
+        ("peers", "lookups", [{"name": 3, "type": "A", "outcome": "FOUND", "detail": ""}]),
+        ("peers", "refusal", [1]),
+    ],
+)
+def test_an_impossible_value_is_damage_although_the_digest_was_made_to_match(
+    lock: Path, place: str, key: str, value: object
+) -> None:
+    document = json.loads(lock.read_text())
+    document[place][0][key] = value
+    write_with_digest(lock, document)
+    with pytest.raises(LockError, match="it holds an impossible value"):
+        read_lock(lock)
+
+
+def test_networks_of_a_peer_that_share_an_address_are_damage(lock: Path) -> None:
+    document = json.loads(lock.read_text())
+    document["networks"].append({**document["networks"][0], "network": "0.0.0.0/0"})
+    write_with_digest(lock, document)
+    with pytest.raises(LockError, match=r"impossible value .*0\.0\.0\.0/0 of .* after"):
+        read_lock(lock)
+
+
+def write_with_digest(lock: Path, document: dict[str, object]) -> None:
+    content = {name: document[name] for name in document if name != "digest"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    document["digest"] = hashlib.sha256(canonical.encode()).hexdigest()
+    lock.write_text(json.dumps(document))
 
 
 def test_bytes_that_are_no_text_are_damage(lock: Path) -> None:
