@@ -8,6 +8,7 @@ safety, 5 install failed and was rolled back.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import sys
@@ -161,19 +162,44 @@ def mxguard_command(
     for option in options:
         wrapped = option(wrapped)
     settings = {"help_option_names": ["-h", "--help"]}
-    return click.command(cls=_WrittenOrder, context_settings=settings)(wrapped)
+    command = click.command(cls=_WrittenOrder, context_settings=settings)(wrapped)
+    command.failure = failure
+    return command
 
 
 class _WrittenOrder(click.Command):
     """A command whose parameters stand in its help as in its module, and the shared ones last.
 
-    Decorators are applied from the last one up, and click lists them in that order.
+    Decorators are applied from the last one up, and click lists them in that order. `failure` is
+    as for `mxguard_command`: it tells of a wrong option, too.
     """
+
+    failure: Callable[[str, str], Report | None] | None = None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            told = (
+                self.failure(_named_format(given), error.format_message()) if self.failure else None
+            )
+            if told is None:
+                raise
+            click.echo(told.text, nl=False)
+            sys.exit(told.exit_code)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The parameters, with click's own `--help` at the end."""
         help_option = super().get_params(ctx)[len(self.params) :]
         return [*reversed(self.params), *help_option]
+
+
+def _named_format(arguments: list[str]) -> str:
+    """What --format says in a line that could not be parsed."""
+    named = [after for word, after in itertools.pairwise(arguments) if word == "--format"]
+    named += [word.removeprefix("--format=") for word in arguments if word.startswith("--format=")]
+    return named[-1] if named else ""
 
 
 def _log_failure(session: Session, error: MxguardError) -> None:
