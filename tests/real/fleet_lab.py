@@ -273,10 +273,12 @@ class Fleet:
         records = tuple(map(json.loads, record.read_text().splitlines()))
         return Played(done.returncode, done.stdout + done.stderr, records)
 
-    def task(self, programs: Path, module: str, *options: str, **arguments: Any) -> Played:
-        """One task on all machines."""
+    def task(
+        self, programs: Path, module: str, *options: str, hosts: str = "mxguard", **arguments: Any
+    ) -> Played:
+        """One task, by default on all machines."""
         play = {
-            "hosts": "mxguard",
+            "hosts": hosts,
             "gather_facts": False,
             "tasks": [{"name": "Try it", f"mxguard.mxguard.{module}": arguments}],
         }

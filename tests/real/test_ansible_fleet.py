@@ -38,6 +38,7 @@ def variables(fleet: Fleet) -> dict[str, Any]:
         "mxguard_nftables": {"guard": "insert"},
         "mxguard_resolver": {"nameservers": ["192.0.2.254:53"], "timeout": 0.2, "deadline": 1.0},
         "mxguard_limits": limits,
+        "mxguard_rehearsal": {"connections": 5},
         "mxguard_accepted_findings": [
             {"id": "MXG432", "reason": 'a "quoted" reason', "until": "2027-01-31"}
         ],
@@ -60,12 +61,13 @@ def test_a_rollout_gives_every_host_the_same_list_and_a_second_one_changes_nothi
     fleet: Fleet,
 ) -> None:
     untouched = [machine.state() for machine in fleet.machines]
-    checked = rollout(fleet, "--check", "--diff")
+    at_once = ("-e", "mxguard_serial=3")
+    checked = rollout(fleet, "--check", "--diff", *at_once)
     assert checked.code == 0, checked.output
     assert [machine.state() for machine in fleet.machines] == untouched
     assert not (fleet.folder / "control").exists()
 
-    done = rollout(fleet, "--diff")
+    done = rollout(fleet, "--diff", *at_once)
     assert done.code == 0, done.output
     for name in NAMES:
         promised, kept = (p.result(name, "Let the peers in") for p in (checked, done))
@@ -78,7 +80,7 @@ def test_a_rollout_gives_every_host_the_same_list_and_a_second_one_changes_nothi
         assert not fleet.gets_in(machine, STRANGER)
 
     settled = [machine.state() for machine in fleet.machines]
-    again = rollout(fleet)
+    again = rollout(fleet, *at_once)
     assert again.code == 0, again.output
     assert [again.changed(name) for name in (*NAMES, "localhost")] == [0, 0, 0, 0], again.output
     assert [machine.state() for machine in fleet.machines] == settled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fleet_lab import DEBIAN12, MXGUARD, NEWEST, RELAY, STRANGER, STRATO, Fleet, Machine, ansible
@@ -19,6 +20,8 @@ name = "relay"
 networks = ["198.51.100.16/30"]
 [targets.nftables]
 guard = "insert"
+[rehearsal]
+connections = 5
 [limits]
 allow_private = true
 [resolver]
@@ -82,7 +85,7 @@ def test_a_peer_that_is_stopped_is_a_result_of_the_audit_and_fails_where_that_is
     fleet: Fleet, mail: Machine
 ) -> None:
     programs, given = ansible(NEWEST), {"executable": str(MXGUARD)}
-    assert fleet.task(programs, "mxguard_sync", **given).code == 0
+    assert fleet.task(programs, "mxguard_sync", wire=True, **given).code == 0
     mail.run("ip", "route", "add", "blackhole", "81.169.146.158/31")
     untouched = mail.state()
 
@@ -140,3 +143,38 @@ def test_a_machine_without_mxguard_says_so(fleet: Fleet, mail: Machine) -> None:
     played = fleet.task(ansible(NEWEST), "mxguard_sync", executable="/usr/sbin/nowhere")
     assert played.code == 2
     assert "/usr/sbin/nowhere" in played.result("mail1", "Try it")["msg"]
+
+
+def test_resolve_in_check_mode_asks_dns_and_leaves_the_lock_as_it_is(fleet: Fleet) -> None:
+    fleet.name_server()
+    config, lock = fleet.folder / "mxguard.toml", fleet.folder / "state/lock.json"
+    config.write_text(
+        '[[peer]]\nname = "relay"\nspf = ["relay.example"]\n'
+        '[resolver]\nnameservers = ["127.0.0.1:53"]\n'
+        "[limits]\nallow_private = true\n"
+        f'[paths]\nstate = "{lock.parent}"\n'
+    )
+    given = {"executable": str(MXGUARD), "config": str(config)}
+
+    def resolve(*options: str) -> dict[str, Any]:
+        played = fleet.task(
+            ansible(NEWEST), "mxguard_resolve", *options, hosts="localhost", **given
+        )
+        assert played.code == 0, played.output
+        return played.result("localhost", "Try it")
+
+    checked = resolve("--check", "--diff")
+    assert not lock.parent.exists()
+    done = resolve("--diff")
+    assert checked["changed"] is done["changed"] is True
+    assert checked["diff"] == done["diff"]
+    assert done["diff"]["after"] == (
+        "relay 198.51.100.16/30 current\nrelay 198.51.100.77/32 current\n"
+    )
+    assert [item["network"] for item in done["networks"]] == [
+        "198.51.100.16/30",
+        "198.51.100.77/32",
+    ]
+    before = lock.read_bytes()
+    assert resolve()["changed"] is False
+    assert lock.read_bytes() == before
