@@ -78,8 +78,16 @@ def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettin
         held.extend(plain)
         offered = [item.speaker for item in plain if item.offers_tls]
         held.extend(hold(theatre, offered, Round(Dialogue.RECIPIENT, tls=True), settings))
+    # Nor need who is turned away when it is one ask as many: the answer is known.
+    refused = {
+        item.speaker.peer.source
+        for item in held
+        if item.attempt.dialogue is Dialogue.RECIPIENT
+        and item.attempt.verdict is SmtpVerdict.REJECTED
+    }
+    many = [speaker for speaker in first if speaker.peer.source not in refused]
     for kind in (Dialogue.BURST, Dialogue.BACKLOG):
-        held.extend(hold(theatre, first, Round(kind), settings))
+        held.extend(hold(theatre, many, Round(kind), settings))
     return held
 
 
