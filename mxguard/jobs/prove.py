@@ -39,7 +39,9 @@ def prove_change(configuration: Configuration, allowlist: Allowlist, plan: Plan)
     packets, so where no rehearsal is possible it may be installed all the same; guards may not.
     """
     section = configuration.targets.nftables
-    changes = any(target.target == "nftables" and target.activate for target in plan.targets)
+    # A file that stands there already was proven when it was written: after a boot or a flush it
+    # goes back into force as it is, also where there is no network yet to rehearse.
+    changes = any(target.target == "nftables" and target.changes for target in plan.targets)
     if not section.enabled or not (changes or section.guard is GuardMode.INSERT):
         return Proof()
     try:
