@@ -119,7 +119,7 @@ def read(state_folder: Path) -> Journal | None:
     try:
         document = json.loads(state.content)
         schema = document.pop("schema")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(path, error) from error
     if schema != SCHEMA:
         raise UndecidedError(

@@ -36,7 +36,7 @@ def decode(content: bytes, path: Path) -> Record:
         document = json.loads(content)
         schema, listed = document["schema"], document["files"]
         record = {str(name): tuple(map(Path, paths)) for name, paths in listed.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UndecidedError(
             f"{path} is damaged ({error!r}). It lists the files that mxguard has installed; "
             "remove it, and mxguard starts a new one"

@@ -160,7 +160,9 @@ class TestTheRecord:
         with pytest.raises(UndecidedError, match=r"installed\.json is damaged .* remove it"):
             world.plan(world.old())
 
-    @pytest.mark.parametrize("content", ["[]", "{}", '{"schema": "x", "files": []}', "\xff"])
+    @pytest.mark.parametrize(
+        "content", ["[]", "{}", '{"schema": "x", "files": []}', "\xff", "[" * 100_000]
+    )
     def test_of_another_shape_is_an_error(self, world: World, content: str) -> None:
         record.path_in(world.state).write_bytes(content.encode("latin-1"))
         with pytest.raises(UndecidedError, match="is damaged"):

@@ -90,6 +90,7 @@ def test_an_install_that_was_complete_is_only_cleaned_up_after(world: World) -> 
         b' "files": {}, "targets": []}',
         b'{"schema": "mxguard.journal/1", "phase": "odd", "started": "", "folders": [],'
         b' "files": [], "targets": []}',
+        b"[" * 100_000,
     ],
 )
 def test_a_damaged_journal_stops_the_run_and_says_what_to_look_for(
