@@ -26,6 +26,7 @@ def audit_document(audit: Audit) -> dict[str, Any]:
         "schema": "mxguard.audit/1",
         "complete": audit.is_complete,
         "undecided": list(audit.undecided),
+        "remarks": list(audit.remarks),
         "reachability": [_reachability(item) for item in audit.reachability],
         "smtp": [_smtp(item) for item in audit.smtp],
         "history": history_value(audit.history) if audit.history else None,

@@ -20,7 +20,8 @@ def report(audited: Audited) -> Report:
 def audit_text(audit: Audit) -> list[str]:
     """The lines of the report."""
     met = history_text(audit.history) if audit.history else []
-    return reach_text(audit) + met + findings_text(audit.findings)
+    remarks = [f"remark: {remark}" for remark in audit.remarks]
+    return reach_text(audit) + remarks + met + findings_text(audit.findings)
 
 
 def reach_text(audit: Audit) -> list[str]:

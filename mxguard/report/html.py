@@ -19,7 +19,8 @@ from mxguard.report.history import history_text
 from mxguard.report.picture import picture
 from mxguard.report.reach import PeerReach, reach
 from mxguard.report.style import STYLE
-from mxguard.report.ways import Mark, Trouble, Way, ways
+from mxguard.report.way import Mark, Trouble, Way
+from mxguard.report.ways import ways
 from mxguard.version import VERSION
 
 _SIGNS = {Mark.PASS: "✓", Mark.STOP: "✕", Mark.UNKNOWN: "?", Mark.BEYOND: "·"}

@@ -11,12 +11,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from mxguard.report.ways import Mark, Station, Stretch, Way
+from mxguard.report.way import Mark, Station, Stretch, Way
 
 WIDTH = 320
 """In the units of the picture, which the page shows as pixels at the most."""
 _RAIL = 30
 _STEP = 46
+_SMALL_STEP = 32
+"""Between stations of one line of text."""
 _HEAD = 26
 """From the top of a stretch to its first station."""
 _NAMED_HEAD = 42
@@ -61,13 +63,15 @@ _Places = list[tuple[Station, int]]
 
 
 def _places(stations: Sequence[Station]) -> Iterator[tuple[Station, int]]:
-    y, stretch = 1 - _FOOT - _BETWEEN, None
+    y, above = 1 - _FOOT - _BETWEEN, None
     for station in stations:
-        if station.stretch is stretch:
+        if above is None or station.stretch is not above.stretch:
+            y += _FOOT + _BETWEEN + _head(station.stretch)
+        elif above.detail or station.detail:
             y += _STEP
         else:
-            y += _FOOT + _BETWEEN + _head(station.stretch)
-        stretch = station.stretch
+            y += _SMALL_STEP
+        above = station
         yield station, y
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
+from attrs import evolve
 
 from mxguard.model.finding import Severity
-from mxguard.model.mailserver import SmtpVerdict
+from mxguard.model.mailserver import Dialogue, MailStop, SmtpVerdict, Stage
 from mxguard.model.network import parse_network
 from mxguard.model.verdict import Reachability, StopKind, StoppedBy, Verdict
-from mxguard.report.ways import Mark, Station, Stretch, ways
+from mxguard.report.way import Mark, Station, Stretch
+from mxguard.report.ways import ways
 from tests.unit.report.audits import (
     ANSWERED,
     DROPPED,
@@ -35,7 +37,9 @@ def test_a_way_that_passes_is_green_to_the_mailbox() -> None:
     assert {station.mark for station in way.stations} == {Mark.PASS}
     assert [station.title for station in way.stations] == [
         "The wire", "prerouting", "f2b-chain", "Port 25", "output",
-        "Greeting", "HELO", "MAIL FROM", "RCPT TO", "Mailbox",
+        "Greeting", "HELO", "MAIL FROM", "smtpd_client_restrictions", "smtpd_helo_restrictions",
+        "smtpd_sender_restrictions", "smtpd_relay_restrictions", "smtpd_recipient_restrictions",
+        "RCPT TO", "Mailbox",
     ]  # fmt: skip
 
 
@@ -92,11 +96,36 @@ def test_under_the_red_place_stand_the_rule_and_its_proven_remedy() -> None:
     assert way.trouble.proven
 
 
-def test_a_restriction_stops_at_its_stage_with_the_findings_remedy() -> None:
+@pytest.mark.parametrize(
+    ("stage", "parameter", "place"),
+    [
+        (Stage.RCPT, "smtpd_sender_restrictions", "smtpd_sender_restrictions"),
+        (Stage.RCPT, "smtpd_sender_login_maps", "RCPT TO"),
+        (Stage.HELO, "smtpd_helo_restrictions", "HELO"),
+        (Stage.CONNECT, "smtpd_client_connection_count_limit", "Greeting"),
+    ],
+)
+def test_the_mail_server_stops_a_way_where_it_answered_no(
+    stage: Stage, parameter: str, place: str
+) -> None:
+    refusal = said(SmtpVerdict.REJECTED, stage=stage, stopped_by=MailStop(parameter))
+    (way,) = ways(audited(smtp=(refusal,)).audit, "relay")
+    assert marked(way.stations, Mark.STOP) == [place]
+
+
+def test_gates_that_no_dialogue_came_to_are_not_green() -> None:
+    greeted = said(stage=Stage.GREETING, dialogue=Dialogue.TEST_CONNECTION)
+    (way,) = ways(audited(smtp=(greeted,)).audit, "relay")
+    assert "Greeting" in marked(way.stations, Mark.PASS)
+    assert marked(way.stations, Mark.BEYOND)[0] == "HELO"
+    assert marked(way.stations, Mark.BEYOND)[-1] == "Mailbox"
+
+
+def test_a_restriction_stops_at_its_list_with_the_findings_remedy() -> None:
     found = audited(smtp=(said(), refused()), findings=(finding(Severity.ERROR),))
     (way,) = ways(found.audit, "relay")
-    assert marked(way.stations, Mark.STOP) == ["RCPT TO"]
-    assert marked(way.stations, Mark.BEYOND) == ["Mailbox"]
+    assert marked(way.stations, Mark.STOP) == ["smtpd_client_restrictions"]
+    assert marked(way.stations, Mark.BEYOND)[-1] == "Mailbox"
     assert way.trouble is not None
     assert "line 3" in way.trouble.rule
     assert way.trouble.remedy == ("postconf -e x=y",)
@@ -107,8 +136,12 @@ def test_what_is_undecided_is_neither_green_nor_red() -> None:
     (way,) = ways(audited(stopped(verdict=Verdict.UNDECIDED, stopped_by=None)).audit, "relay")
     assert way.mark is Mark.UNKNOWN
     assert marked(way.stations, Mark.UNKNOWN) == ["Port 25"]
-    (way,) = ways(audited(smtp=(said(SmtpVerdict.UNDECIDED),)).audit, "relay")
+    (way,) = ways(audited(smtp=(said(), said(SmtpVerdict.UNDECIDED))).audit, "relay")
     assert marked(way.stations, Mark.UNKNOWN) == ["Mailbox"]
+    (way,) = ways(audited(smtp=(said(SmtpVerdict.UNDECIDED),)).audit, "relay")
+    assert way.mark is Mark.UNKNOWN
+    assert way.outcome == "undecided at the mail server"
+    assert marked(way.stations, Mark.UNKNOWN) == ["Greeting"]
 
 
 def test_classes_that_fare_alike_are_one_way_and_the_stopped_come_first() -> None:
@@ -122,8 +155,6 @@ def test_classes_that_fare_alike_are_one_way_and_the_stopped_come_first() -> Non
 
 
 def test_a_long_row_of_chains_is_shortened_but_for_where_it_ends() -> None:
-    from attrs import evolve
-
     row = tuple(evolve(PASSED, chain=f"chain-{number}") for number in range(40))
     (way,) = ways(audited(stopped(hops=(*row, DROPPED))).audit, "relay")
     firewall = [x for x in way.stations if x.stretch is Stretch.FIREWALL]
