@@ -132,7 +132,8 @@ def _peer(number: int, peer: PeerReach, met: tuple[Way, ...]) -> Iterator[str]:
     ports = ", ".join(map(str, peer.ports))
     many = "ports" if len(peer.ports) > 1 else "port"
     share = 0 if not peer.addresses else 100 * peer.reachable / peer.addresses
-    yield "<section>"
+    calm = all(way.mark is Mark.PASS for way in met)
+    yield '<section class="calm">' if calm else "<section>"
     yield f'<div class="peer"><h2>{escape(peer.peer)}</h2>'
     said = f"{peer.reachable:,} of {peer.addresses:,} addresses reach {many} {ports}"
     if peer.dialogues:

@@ -46,7 +46,9 @@ p { margin: 0; }
 .banner.pass { background: var(--good-soft); border-color: var(--good); color: var(--good); }
 .banner.stop { background: var(--bad-soft); border-color: var(--bad); color: var(--bad); }
 .banner.unknown { background: var(--open-soft); border-color: var(--open); color: var(--open); }
-section { margin: 36px 0; }
+main { display: flex; flex-wrap: wrap; column-gap: 28px; }
+section { margin: 36px 0 0; flex: 1 1 100%; min-width: 0; }
+section.calm { flex-basis: min(100%, 500px); }
 .peer { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 14px; }
 .peer p { color: var(--soft); }
 .bar { display: block; width: 100%; height: 8px; margin: 12px 0 18px; }
@@ -96,6 +98,9 @@ pre + pre { margin-top: 6px; }
   .ways article.stop .way, .ways article:only-child .way { grid-column: 1;
     grid-row: 1 / span 3; margin: 0; }
   .ways article.stop > h3, .ways article:only-child > h3 { font-size: 17px; }
+  .calm .ways article:only-child { grid-template-columns: 300px minmax(0, 1fr);
+    column-gap: 20px; }
+  .calm .ways article:only-child > h3 { font-size: 15px; }
 }
 .trouble pre.rule { border-left: 4px solid var(--bad); }
 .trouble pre.cure, .finding pre { border-left: 4px solid var(--good); }
@@ -109,7 +114,7 @@ pre + pre { margin-top: 6px; }
 .finding.accepted { box-shadow: none; }
 summary { cursor: pointer; color: var(--link); margin-top: 14px; }
 ul.open { padding-left: 20px; }
-footer { color: var(--soft); font-size: 13px; padding-bottom: 40px; }
+footer { color: var(--soft); font-size: 13px; padding-top: 36px; padding-bottom: 40px; }
 @media (max-width: 480px) {
   main, header, footer { padding-left: 14px; padding-right: 14px; }
   article { padding: 14px; }
@@ -126,7 +131,9 @@ footer { color: var(--soft); font-size: 13px; padding-bottom: 40px; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { font-size: 11pt; }
   main, header, footer { max-width: none; padding: 0; }
+  main { display: block; }
   section { margin: 20px 0; }
+  footer { padding-top: 12px; }
   .ways { grid-template-columns: 1fr 1fr; gap: 12px; }
   .ways article.stop, .ways article:only-child { column-gap: 20px;
     grid-template-columns: 290px minmax(0, 1fr); }
