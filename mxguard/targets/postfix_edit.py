@@ -114,7 +114,9 @@ def _edited(config: Path, changes: list[tuple[Setting, str]]) -> tuple[FileChang
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name, content in before.items():
-            (copy / name).write_bytes(content)
+            # postconf would put its first line behind one that lacks its end.
+            end = b"" if content.endswith(b"\n") else b"\n"
+            (copy / name).write_bytes(content + end)
         for change in changes:
             postfix_settings.change(copy, [change])
         after = {name: _read(copy / name) for name in _FILES}

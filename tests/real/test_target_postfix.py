@@ -234,6 +234,19 @@ def test_the_wiring_undone_leaves_both_files_as_they_were_to_the_byte(instance: 
     assert instance.files() == before
 
 
+def test_a_last_line_without_its_end_is_not_run_together_with_the_first_new_one(
+    instance: Instance,
+) -> None:
+    for name in ("main.cf", "master.cf"):
+        file = instance.config / name
+        file.write_bytes(file.read_bytes().rstrip(b"\n"))
+    before = instance.files()
+    postfix_edit.wire(instance.target, instance.backup)
+    assert all(line.done for line in instance.target.wiring())
+    postfix_edit.unwire(instance.target, instance.backup)
+    assert instance.files() == before
+
+
 def test_the_undo_keeps_what_the_administrator_edited_since(instance: Instance) -> None:
     before = {
         name: instance.postconf("-h", name)
