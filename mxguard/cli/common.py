@@ -74,6 +74,10 @@ class Session:
         """A warning to standard error, always."""
         click.echo(click.style("warning: ", fg="yellow") + text, err=True, color=use_colour())
 
+    def alarm(self, text: str) -> None:
+        """What is wrong, although the run goes on, to standard error, always."""
+        click.echo(click.style("error: ", fg="red") + text, err=True, color=use_colour())
+
     def log(self, events: Iterable[Event]) -> None:
         """Events to where --log-to says; to standard error with -v, too.
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
+
 from mxguard.cli.common import Session
 from mxguard.model.finding import Finding, Severity
 from mxguard.model.peer import Notice
 
 
 def warn_of(session: Session, notices: Sequence[Notice], findings: Sequence[Finding]) -> None:
-    """Warn of findings that matter; mention notices unless -q. Accepted ones need -v."""
+    """Tell of findings that matter; mention notices unless -q. Accepted ones need -v.
+
+    With -q, as in cron's mail, the remedies stay out: a line says where they are.
+    """
     for notice in notices:
         session.say(f"notice: {notice.peer}: {notice.text}")
     for finding in findings:
@@ -21,6 +26,13 @@ def warn_of(session: Session, notices: Sequence[Notice], findings: Sequence[Find
         elif finding.severity is Severity.NOTICE:
             session.say(f"notice: {line}")
         else:
-            session.warn(line)
+            tell = session.alarm if finding.severity is Severity.ERROR else session.warn
+            tell(line)
             for remedy in finding.remedy:
                 session.say(f"    {remedy}")
+    if session.quiet and any(_is_told(finding) and finding.remedy for finding in findings):
+        click.echo("'mxguard audit' says what mends it", err=True)
+
+
+def _is_told(finding: Finding) -> bool:
+    return not finding.accepted and finding.severity is not Severity.NOTICE

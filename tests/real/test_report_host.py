@@ -74,9 +74,28 @@ def test_crons_mail_says_in_a_few_lines_what_changed_and_is_empty_otherwise(
 
     made.host.run("nft", "insert rule inet f2b-table f2b-chain ip saddr 198.51.100.77 drop")
     made.host.run("nft", "delete", "table", "inet", "mxguard")
-    worse = mxguard(made, "sync", "-q", "--offline")
-    assert "nftables reloaded" in worse.stdout
-    assert "relay: 5 of 5 addresses get through to port 25" in worse.stdout
+    mended = mxguard(made, "sync", "-q", "--offline")
+    assert "nftables reloaded" in mended.stdout
+    assert "relay: 5 of 5 addresses get through to port 25" in mended.stdout
+
+
+def test_crons_mail_names_each_peer_that_is_stopped_by_what_and_where_the_remedy_is(
+    made: MailHost,
+) -> None:
+    settings = made.folder / "mxguard.toml"
+    settings.write_text(settings.read_text().replace('guard = "insert"', 'guard = "report"'))
+    mxguard(made, "sync", "-q")
+    again = mxguard(made, "sync", "-q", "--offline")
+    assert again.returncode == 1
+    assert "relay: 0 of 5 addresses get through to port 25" in again.stdout
+    told = again.stderr.splitlines()
+    assert any(
+        line.startswith("error: relay: 198.51.100.16/30, 198.51.100.77 are dropped by rule handle")
+        and line.endswith("ip saddr @blocklist counter drop (MXG201)")
+        for line in told
+    )
+    assert told[-1] == "'mxguard audit' says what mends it"
+    assert len(told) < 6
 
 
 def test_the_log_has_one_line_for_each_thing_that_happened(made: MailHost) -> None:
