@@ -83,7 +83,10 @@ def _of_dialogues(watched: Watched) -> Iterator[Finding]:
     for attempt in watched.rehearsal.smtp:
         id = _id_of(attempt.verdict)
         if id is not None:
-            key = (id, attempt.peer, attempt.stopped_by, attempt.stage, attempt.code)
+            told: tuple[object, ...] = (attempt.stopped_by, attempt.stage, attempt.code)
+            if attempt.verdict is SmtpVerdict.UNDECIDED:
+                told = (attempt.reason,)
+            key = (id, attempt.peer, *told)
             grouped.setdefault(key, []).append(attempt)
     for (wanted, peer, *_), attempts in grouped.items():
         first = attempts[0]
@@ -106,8 +109,11 @@ def _told(attempts: Sequence[SmtpAttempt]) -> str:
     first = attempts[0]
     sources = list(dict.fromkeys(attempt.source.address for attempt in attempts))
     dialogues = list(dict.fromkeys(_dialogue_name(attempt) for attempt in attempts))
+    who = f"{', '.join(sources)} ({', '.join(dialogues)}): {first.verdict}"
+    if first.verdict is SmtpVerdict.UNDECIDED:
+        return f"{who}; {first.reason}"
     said = f"{first.code} {first.text}" if first.code is not None else first.reason
-    parts = [f"{', '.join(sources)} ({', '.join(dialogues)}): {first.verdict} at {first.stage}"]
+    parts = [f"{who} at {first.stage}"]
     if said:
         parts.append(said)
     if first.verdict is SmtpVerdict.THROTTLED:

@@ -50,6 +50,8 @@ def rehearse(
         speakers = [item.speaker for item in held if item.attempt.dialogue is _FOR_ALL]
         relaying = _relaying(theatre, speakers, settings)
         probes = hold(theatre, speakers, Round(Dialogue.UNKNOWN_RECIPIENT), settings)
+        if theatre.is_nameless:
+            held = [_without_names(item) for item in held]
     if settings.causes:
         with CauseFinder(configuration, own, settings) as finder:
             held = [_with_cause(item, finder) for item in held]
@@ -109,6 +111,16 @@ def _relaying(
         for item in offered
         if item.attempt.verdict in taken and item.attempt.code == _TAKEN
     )
+
+
+def _without_names(held: Held) -> Held:
+    """What was said while no name could be looked up says little of what is said when they can."""
+    attempt = evolve(
+        held.attempt,
+        verdict=SmtpVerdict.UNDECIDED,
+        reason="the host's name servers answered nothing that the mail server asked",
+    )
+    return evolve(held, attempt=attempt)
 
 
 def _with_cause(held: Held, finder: CauseFinder) -> Held:

@@ -22,6 +22,9 @@ _TRIES = 2
 _CONNECT = 10.0
 _LARGEST = 1 << 16
 _DNS = 53
+_HEADER = 12
+_ENOUGH = 3
+"""Questions that nobody answered, and none that somebody did, until resolvers count as dead."""
 
 Connect = Callable[[], socket.socket]
 """Opens a connection to an endpoint outside. Raises OSError."""
@@ -91,7 +94,9 @@ class NameRelay:
     """A resolver on 127.0.0.1 of a namespace that asks the host's, in their order.
 
     The twenty connections of a burst ask the same question twenty times: it is put once, and its
-    answer kept for as long as the relay lives.
+    answer kept for as long as the relay lives. Where nobody answers, the mail server is told so
+    (SERVFAIL) and need not find it out by waiting; resolvers that answered none of the first few
+    questions are not asked again.
     """
 
     def __init__(self, namespace: Namespace, resolvers: Sequence[str]) -> None:
@@ -104,7 +109,13 @@ class NameRelay:
             made.bind(("127.0.0.1", _DNS))
         listener.listen(64)
         self._workers = ThreadPoolExecutor(16, thread_name_prefix="mxguard-names")
-        self._answers: dict[bytes, Future[bytes | None]] = {}
+        self._answers: dict[bytes, Future[bytes]] = {}
+        self._answered, self._unanswered = 0, 0
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether something was asked, and nothing was ever answered."""
+        return self._unanswered > 0 and not self._answered
 
     def __enter__(self) -> NameRelay:
         self._stream.__enter__()
@@ -128,24 +139,25 @@ class NameRelay:
                 if not question:
                     return
                 asked = self._answers.get(question[2:])
-                if asked is None or (asked.done() and asked.result() is None):
+                if asked is None:
                     asked = self._workers.submit(self._ask, question)
                     self._answers[question[2:]] = asked
                 asked.add_done_callback(partial(self._answer, question[:2], client))
 
-    def _ask(self, question: bytes) -> bytes | None:
-        for resolver in self._resolvers * _TRIES:
+    def _ask(self, question: bytes) -> bytes:
+        is_dead = self._unanswered >= _ENOUGH and not self._answered
+        for resolver in self._resolvers * (0 if is_dead else _TRIES):
             with contextlib.suppress(OSError):
-                return _ask_one(resolver, question)
-        return None
+                answer = _ask_one(resolver, question)
+                self._answered += 1
+                return answer
+        self._unanswered += 1
+        return _server_failure(question)
 
-    def _answer(
-        self, identity: bytes, client: tuple[str, int], asked: Future[bytes | None]
-    ) -> None:
-        answer = None if asked.cancelled() else asked.result()
-        if answer is not None:
+    def _answer(self, identity: bytes, client: tuple[str, int], asked: Future[bytes]) -> None:
+        if not asked.cancelled():
             with contextlib.suppress(OSError):
-                self._inner.sendto(identity + answer[2:], client)
+                self._inner.sendto(identity + asked.result()[2:], client)
 
 
 def connect_tcp(address: str, port: int) -> socket.socket:
@@ -165,6 +177,17 @@ def _ask_one(resolver: str, question: bytes) -> bytes:
             answer = outer.recv(_LARGEST)
             if answer[:2] == question[:2]:
                 return answer
+
+
+def _server_failure(question: bytes) -> bytes:
+    """The answer that says SERVFAIL: the question, with QR, RA and RCODE 2 (RFC 1035 4.1.1)."""
+    if len(question) < _HEADER:
+        return question
+    counts = question[4:6] + bytes(6)
+    end = _HEADER
+    while end < len(question) and question[end]:
+        end += question[end] + 1
+    return question[:2] + bytes((question[2] | 0x80, 0x82)) + counts + question[_HEADER : end + 5]
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -43,8 +43,8 @@ class Theatre:
         resolv_conf = ""
         with contextlib.suppress(OSError):
             resolv_conf = _RESOLV_CONF.read_text(encoding="ascii", errors="replace")
-        relay = NameRelay(self.ground.server, resolver_addresses(resolv_conf))
-        self._stack.enter_context(relay)
+        self._names = NameRelay(self.ground.server, resolver_addresses(resolv_conf))
+        self._stack.enter_context(self._names)
         inside = self.configuration.queue / _RESOLV_CONF.relative_to("/")
         for path in (_RESOLV_CONF, inside):
             if path.exists():
@@ -53,6 +53,11 @@ class Theatre:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether the host's resolvers answered nothing that the mail server asked."""
+        return self._names.is_unanswered
 
     @contextlib.contextmanager
     def open(self, variants: Iterable[str] = ()) -> Iterator[tuple[Instance, Services]]:
