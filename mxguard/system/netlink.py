@@ -71,6 +71,8 @@ class NetlinkError(UndecidedError):
         self.words = words
         self.sequence = sequence
         name = errno.errorcode.get(code, str(code))
+        # The kernel's extended words on a missing capability are none, and cron's user has few.
+        words = words or ("this needs root, or CAP_NET_ADMIN" if code == errno.EPERM else "")
         super().__init__(f"kernel: {os.strerror(code)} ({name})" + (f": {words}" if words else ""))
 
 
