@@ -1,4 +1,4 @@
-"""MXG150-MXG154: what the mail log says that peers met lately. Pure.
+"""MXG450-MXG454: what the mail log says that peers met lately. Pure.
 
 In: the history, the peers and their providers, the time. A log that is missing, unread or old is a
 finding of its own, and peers are then held only against what it covers.
@@ -56,7 +56,7 @@ def _of_log(history: MailHistory, now: datetime) -> Iterator[Finding]:
         problems.append(f"{history.source} ends at {_minute(history.until)}")
     if problems:
         yield Finding(
-            id="MXG154",
+            id="MXG454",
             subject=history.source or "mail log",
             evidence="unread: " + "; ".join(problems),
             remedy=("mxguard audit --log FILE",),
@@ -79,7 +79,7 @@ def _of_silence(
         else f"was not seen since the log begins, at {_minute(history.since)}"
     )
     yield Finding(
-        id="MXG150",
+        id="MXG450",
         peer=met.peer,
         subject=met.peer,
         evidence=f"{seen}, longer ago than its rhythm of {_span(allowed)}",
@@ -105,7 +105,7 @@ def rhythm(met: PeerHistory, provider: Provider | None) -> timedelta | None:
 
 
 def _of_refusals(met: PeerHistory, now: datetime) -> Iterator[Finding]:
-    for refusal, id in ((Refusal.REJECTED, "MXG151"), (Refusal.DEFERRED, "MXG152")):
+    for refusal, id in ((Refusal.REJECTED, "MXG451"), (Refusal.DEFERRED, "MXG452")):
         lately = [
             one
             for one in met.reasons(now - LATELY)
@@ -131,7 +131,7 @@ def _of_flood(history: MailHistory, met: PeerHistory, now: datetime) -> Iterator
     started = [one for one in history.starts if start - _OUTAGE_BEFORE <= one <= start + HOUR]
     outage = f", after Postfix was started at {_minute(started[-1])}" if started else ""
     yield Finding(
-        id="MXG153",
+        id="MXG453",
         peer=met.peer,
         subject=met.peer,
         evidence=f"delivered {total} messages since {_minute(start)}{outage}, "

@@ -53,7 +53,7 @@ def ids(met: PeerHistory = SEEN, *, log: MailHistory = LOG, who: Peer | None = N
     return [finding.id for finding in found(met, log=log, who=who)]
 
 
-@pytest.mark.spares("MXG150", "MXG151", "MXG152", "MXG153", "MXG154")
+@pytest.mark.spares("MXG450", "MXG451", "MXG452", "MXG453", "MXG454")
 def test_a_peer_that_comes_and_is_let_in_is_not_mentioned() -> None:
     old = Reason(Refusal.REJECTED, 550, "no", 3, NOW - 2 * DAY)
     usual = tuple((NOW.replace(minute=0) - n * HOUR, 80) for n in range(14 * 24, 0, -1))
@@ -61,11 +61,11 @@ def test_a_peer_that_comes_and_is_let_in_is_not_mentioned() -> None:
     assert ids(evolve(refused(old), hours=usual)) == []
 
 
-@pytest.mark.triggers("MXG150")
+@pytest.mark.triggers("MXG450")
 def test_a_peer_that_stays_away_for_longer_than_its_rhythm_is_reported() -> None:
     silent = evolve(SEEN, last_seen=NOW - 8 * DAY, days=days(10, 11, 12))
     (one,) = found(silent)
-    assert one.id == "MXG150"
+    assert one.id == "MXG450"
     assert "last seen at 2027-03-12 12:30Z, longer ago than its rhythm of 3 days" in one.evidence
 
 
@@ -81,7 +81,7 @@ def test_the_rhythm_is_the_providers_word_or_what_the_log_shows_or_unknown() -> 
 
 def test_a_peer_that_the_log_never_saw_is_held_against_what_the_log_covers() -> None:
     never = PeerHistory("p")
-    assert ids(never) == ["MXG150"]
+    assert ids(never) == ["MXG450"]
     assert ids(never, log=evolve(LOG, since=NOW - 3 * DAY)) == []
     assert ids(never, who=peer(None)) == []
 
@@ -89,12 +89,12 @@ def test_a_peer_that_the_log_never_saw_is_held_against_what_the_log_covers() -> 
 def test_a_log_that_ended_says_nothing_of_the_time_since() -> None:
     ended = evolve(LOG, until=NOW - 8 * DAY)
     silent = evolve(SEEN, last_seen=NOW - 8 * DAY - HOUR)
-    assert ids(silent, log=ended) == ["MXG154"]
+    assert ids(silent, log=ended) == ["MXG454"]
 
 
-@pytest.mark.triggers("MXG151", "MXG152")
+@pytest.mark.triggers("MXG451", "MXG452")
 @pytest.mark.parametrize(
-    ("refusal", "id"), [(Refusal.REJECTED, "MXG151"), (Refusal.DEFERRED, "MXG152")]
+    ("refusal", "id"), [(Refusal.REJECTED, "MXG451"), (Refusal.DEFERRED, "MXG452")]
 )
 def test_what_was_refused_lately_is_told_with_its_reasons(refusal: Refusal, id: str) -> None:
     reasons = tuple(Reason(refusal, 450, f"reason {n}", n, NOW - n * HOUR) for n in range(1, 6))
@@ -113,13 +113,13 @@ def hours(*numbers: int, end: datetime = NOW) -> tuple[tuple[datetime, int], ...
     )
 
 
-@pytest.mark.triggers("MXG153")
+@pytest.mark.triggers("MXG453")
 def test_a_flood_is_told_with_the_outage_before_it_and_how_far_it_has_drained() -> None:
     met = evolve(
         SEEN, hours=hours(2, 0, 1, 0, 0, 0, 400, 90, 7), last_message=NOW - timedelta(minutes=5)
     )
     (one,) = found(met, log=evolve(LOG, starts=(NOW - 4 * HOUR,)))
-    assert one.id == "MXG153"
+    assert one.id == "MXG453"
     assert "497 messages since 2027-03-20 10:00Z" in one.evidence
     assert "after Postfix was started at 2027-03-20 08:30Z" in one.evidence
     assert "still draining: 97 from 2027-03-20 11:00Z" in one.evidence
@@ -141,7 +141,7 @@ def test_little_mail_much_mail_as_usual_and_an_old_flood_are_no_flood(
     assert flood(evolve(SEEN, hours=hours(*numbers)), 14 * DAY, NOW) == []
 
 
-@pytest.mark.triggers("MXG154")
+@pytest.mark.triggers("MXG454")
 @pytest.mark.parametrize(
     ("log", "word"),
     [
@@ -152,7 +152,7 @@ def test_little_mail_much_mail_as_usual_and_an_old_flood_are_no_flood(
     ],
 )
 def test_a_log_that_is_missing_unread_or_old_is_named(log: MailHistory, word: str) -> None:
-    one = next(x for x in found(log=log) if x.id == "MXG154")
+    one = next(x for x in found(log=log) if x.id == "MXG454")
     assert word in one.evidence
 
 
