@@ -42,7 +42,8 @@ def plan_guards(
     for _ in range(_DEPTH):
         after = snapshot_after(snapshot, _change(planned, configuration, marking).make)
         tried = rehearse(after, allowlist, configuration, with_remedies=False)
-        found = [g for g in needed_guards(tried.reachability, after) if g not in planned]
+        # The host's own snapshot: in a copy no table belongs to a program.
+        found = [g for g in needed_guards(tried.reachability, snapshot) if g not in planned]
         if not found:
             break
         planned.extend(found)

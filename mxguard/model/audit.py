@@ -16,7 +16,8 @@ from mxguard.model.verdict import Reachability, Verdict
 class Audit:
     """`undecided` names, one a line, whatever kept a part from being decided; empty if nothing.
 
-    `history` is what the mail log says of the peers, None where it was not asked for.
+    `history` is what the mail log says of the peers, None where it was not asked for. `remarks` say
+    what the rehearsed copy was made otherwise than the host, although it decides alike.
     """
 
     reachability: tuple[Reachability, ...]
@@ -24,6 +25,7 @@ class Audit:
     findings: tuple[Finding, ...]
     undecided: tuple[str, ...] = ()
     history: MailHistory | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:

@@ -79,11 +79,12 @@ def _ruleset_entry(
 
 def _links(snapshot: Snapshot, socket: NetlinkSocket) -> Iterator[str]:
     copied = {}
+    wanted = {link.index for link in snapshot.links}
     for message in rtnetlink.dump_links(socket):
         _family, _type, index, flags, _change = rtnetlink.IFINFOMSG.unpack_from(message)
         fields = netlink.attribute_map(message, rtnetlink.IFINFOMSG.size)
         name = fields[LinkAttribute.IFNAME].rstrip(b"\0").decode("utf-8", "surrogateescape")
-        if not name.startswith(links.KERNELS_OWN):
+        if index in wanted or not name.startswith(links.KERNELS_OWN):
             copied[index] = (name, bool(flags & rtnetlink.IFF_UP))
     for link in snapshot.links:
         if copied.pop(link.index, None) != (link.name, link.is_up):

@@ -129,15 +129,6 @@ class Copy:
         """The copy's nftables as they are now."""
         return list(ruleset.messages(read_ruleset(self._netfilter)))
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What is made otherwise than on the host although it decides alike."""
-        return tuple(
-            f"table {listing.FAMILY_NAMES[family]} {name} belongs to a program; "
-            "the copy's belongs to nobody"
-            for family, name in ruleset.owned_tables(self._loaded)
-        )
-
     def differences(self) -> tuple[str, ...]:
         """How the copy's own listings differ from the host's, in words; nothing where equal."""
         return (
@@ -187,6 +178,15 @@ class Copy:
     def _forget_connections(self) -> None:
         payload = netlink.nfgenmsg(sockets.AF_UNSPEC)
         self._netfilter.request(_NFNL_SUBSYS_CTNETLINK << 8 | _IPCTNL_MSG_CT_DELETE, payload)
+
+
+def remarks(snapshot: Snapshot) -> tuple[str, ...]:
+    """What a copy makes otherwise than the host although it decides alike."""
+    return tuple(
+        f"table {listing.FAMILY_NAMES[family]} {name} belongs to a program; "
+        "the copy's belongs to nobody"
+        for family, name in ruleset.owned_tables(snapshot.nftables)
+    )
 
 
 def build_copy(snapshot: Snapshot, *, user_namespace: bool = False) -> Copy:

@@ -4,6 +4,7 @@ In: a snapshot, and what stopped peers in a rehearsal. Out: which base chains ne
 have one, and the commands that insert or withdraw it. Pure: nothing is run here. A guard is known
 by its comment, whoever moved it since; exactly one stands in a chain, at its head.
 
+None is put into a table that belongs to a running program: the kernel lets nobody else change it.
 A guard only helps in a chain that runs after mxguard's own table has marked the packet; whether it
 does is proven in a rehearsal (`mend`), not assumed.
 """
@@ -18,6 +19,7 @@ from attrs import frozen
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop, Reachability, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal.naming import FAMILIES, SavedTable, base_chains, read_saved
+from mxguard.rehearsal.ruleset import owned_tables
 from mxguard.system import netlink, nftables
 from mxguard.system.nftables import NFGENMSG_SIZE, Rule, Type
 
@@ -89,8 +91,16 @@ def standing_guards(snapshot: Snapshot) -> tuple[StandingGuard, ...]:
     return tuple(found)
 
 
+def is_owned(stopped_by: StoppedBy, snapshot: Snapshot) -> bool:
+    """Whether the table of the rule that stopped a peer belongs to a program."""
+    owned = {(FAMILIES.get(family), name) for family, name in owned_tables(snapshot.nftables)}
+    return (stopped_by.family, stopped_by.table) in owned and not (
+        stopped_by.program or ""
+    ).endswith("-legacy")
+
+
 def guard_against(stopped_by: StoppedBy, hops: Iterable[Hop], snapshot: Snapshot) -> Guard | None:
-    """The guard that would let a peer pass what stopped it; None where no rule did.
+    """The guard that would let a peer pass what stopped it; None where no rule did, or none can be.
 
     `hops` are those of the failed attempt: the base chain is the one that led to the rule.
     """
@@ -104,7 +114,7 @@ def guard_against(stopped_by: StoppedBy, hops: Iterable[Hop], snapshot: Snapshot
             base = hop.chain if hop.chain in bases else base
             if (hop.chain, hop.handle, hop.text) == (chain, stopped_by.handle, stopped_by.text):
                 break
-    if base is None:
+    if base is None or is_owned(stopped_by, snapshot):
         return None
     return Guard(stopped_by.program or "nft", stopped_by.family, table, base)
 

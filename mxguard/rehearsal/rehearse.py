@@ -26,6 +26,7 @@ from mxguard.model.verdict import Hop, Reachability, Remedy, StopKind, StoppedBy
 from mxguard.rehearsal import instrument, state
 from mxguard.rehearsal.attempts import Attempt, Outcome
 from mxguard.rehearsal.classes import classes
+from mxguard.rehearsal.copy import remarks
 from mxguard.rehearsal.diagnose import diagnose
 from mxguard.rehearsal.mend import Means, group_stops, mend
 from mxguard.rehearsal.naming import stopped_by
@@ -41,11 +42,15 @@ _IFF_LOWER_UP = 0x10000
 
 @frozen
 class Rehearsal:
-    """What was found. `complete` is False where anything is undecided; `reasons` say why."""
+    """What was found. `complete` is False where anything is undecided; `reasons` say why.
+
+    `remarks` say what the copy was made otherwise, although it decides alike.
+    """
 
     reachability: tuple[Reachability, ...]
     complete: bool
     reasons: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def is_clean(self) -> bool:
@@ -81,7 +86,7 @@ def rehearse(
     )
     doubts = [one.reason for one in found if one.verdict is Verdict.UNDECIDED]
     reasons = tuple(dict.fromkeys((*snapshot.unread, *doubts)))
-    return Rehearsal(found, not reasons, reasons)
+    return Rehearsal(found, not reasons, reasons, remarks(snapshot))
 
 
 def trace_address(

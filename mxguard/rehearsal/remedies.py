@@ -107,6 +107,8 @@ def guard_proposal(stop: Stop, snapshot: Snapshot, mark: int) -> Proposal | None
 
 
 def _guards(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Proposal]:
+    if guards.is_owned(stop.stopped_by, snapshot):
+        yield _of_its_owner(stop.stopped_by, mark)
     guard = guards.guard_against(stop.stopped_by, stop.hops, snapshot)
     if guard is None:
         return
@@ -122,6 +124,13 @@ def _guards(stop: Stop, snapshot: Snapshot, mark: int | None) -> Iterator[Propos
         types = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }"
         discovery = (f"nft {shlex.quote(f'insert rule {where} {types} accept')}",)
         yield Proposal(discovery, _running(discovery), "lets neighbour discovery pass (RFC 4890)")
+
+
+def _of_its_owner(stopped_by: StoppedBy, mark: int | None) -> Proposal:
+    who = "the peers" if mark is None else f"packets with the mark {mark:#x}/{mark:#x}"
+    where = f"table {stopped_by.family} {stopped_by.table}"
+    advice = f"# {where} belongs to a running program: have that program accept {who} there"
+    return Proposal((advice,), None, "the kernel lets nobody else change that table")
 
 
 def _by_address(guard: Guard, stop: Stop) -> Iterator[str]:

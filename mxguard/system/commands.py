@@ -58,5 +58,6 @@ def run(
 def environment() -> dict[str, str]:
     """What a program is given: a path that has sbin, a fixed locale, and nothing else."""
     # NOTIFY_SOCKET and the like are none of a child's business.
-    path = os.environ.get("PATH", "")
-    return {"PATH": f"{path}:{SEARCH_PATH}" if path else SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+    folders = f"{os.environ.get('PATH', '')}:{SEARCH_PATH}".split(":")
+    path = ":".join(dict.fromkeys(folder for folder in folders if folder))
+    return {"PATH": path, "LC_ALL": "C.UTF-8"}

@@ -14,7 +14,7 @@ from copy_lab import ETH0, host_of, listing, shell
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import NftRuleset, Snapshot
-from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.copy import build_copy, remarks
 from mxguard.system import nftables
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, NLM_F_CREATE, NetlinkSocket, text, u32
@@ -237,7 +237,7 @@ def test_a_table_that_a_program_owns_is_copied_without_its_owner() -> None:
                 assert copy.differences() == ()
                 assert "table inet owned" in shell(copy.host, NFT)
                 assert "flags owner" not in shell(copy.host, NFT)
-                assert copy.remarks == (
+                assert remarks(copy.snapshot) == (
                     "table inet owned belongs to a program; the copy's belongs to nobody",
                 )
 
