@@ -44,8 +44,9 @@ def update(
     """The next allowlist; `answers` has one answer for each peer, in the same order."""
     entries: list[Entry] = []
     states: list[PeerState] = []
+    configured = {peer.name for peer in peers}
     for peer, answer in zip(peers, answers, strict=True):
-        known = previous.of(peer.name) if previous else ()
+        known = _known(previous, peer, configured) if previous else ()
         room = rules.limits.max_networks - len(entries)
         believed = _next_entries(peer, answer, known, rules, refused=False)
         refused = _refused(peer, answer, rules, room) or _outgrown(
@@ -56,6 +57,18 @@ def update(
         )
         states.append(_state(peer, answer, refused))
     return Allowlist(tuple(entries), tuple(states))
+
+
+def _known(previous: Allowlist, peer: Peer, configured: AbstractSet[str]) -> tuple[Entry, ...]:
+    """What the lock has of a peer: under its name, or under the one that it had until now.
+
+    A peer that is given another name while DNS fails would else lose all that was known of it.
+    """
+    known = previous.of(peer.name)
+    earlier = (state.name for state in previous.peers if state.name not in configured)
+    while not known and (name := next(earlier, None)) is not None:
+        known = tuple(_still_stated(peer, previous.of(name)))
+    return known
 
 
 def _still_stated(peer: Peer, known: Sequence[Entry]) -> list[Entry]:

@@ -218,6 +218,22 @@ def test_what_a_removed_source_led_to_goes_at_once() -> None:
     assert listed(run(first, answer("8.8.8.8"), of=peer(SPF))) == ["8.8.8.8/32 current"]
 
 
+def test_a_peer_that_is_renamed_while_dns_fails_keeps_what_its_source_led_to() -> None:
+    first = run(None, answer("8.8.8.0/24", "9.9.9.9"))
+    second = run(first, answer("8.8.8.0/24"))
+    third = run(second, answer(failed=True), of=peer(name="relay"))
+    assert listed(third) == listed(second) == ["8.8.8.0/24 current", "9.9.9.9/32 held"]
+    assert {entry.peer for entry in third.entries} == {"relay"}
+
+
+def test_a_new_peer_takes_nothing_of_one_that_is_still_there() -> None:
+    first = run(None, answer("8.8.8.0/24"))
+    both = [peer(), peer(name="relay")]
+    said = [answer("8.8.8.0/24"), answer(failed=True)]
+    second = update(first, both, said, Rules(LIMITS, NOW))
+    assert [entry.peer for entry in second.entries] == ["backup"]
+
+
 def test_a_pinned_network_keeps_its_first_sighting() -> None:
     said = PeerAnswer("backup", pinned())
     first = run(None, said, of=peer(PINNED))
