@@ -37,7 +37,8 @@ def report(audited: Audited) -> Report:
         *_header(audited, peers),
         "<main>",
         *(part for number, one in enumerate(peers) for part in _peer(number, *one)),
-        *_undecided(audited.audit.undecided),
+        *_reasons("Not decided", audited.audit.undecided),
+        *_reasons("What the copy made otherwise", audited.audit.remarks),
         *_findings(audited),
         *_history(audited),
         "</main>",
@@ -194,9 +195,9 @@ def _badge(mark: Mark, text: str, sign: str = "") -> str:
     return f'<span class="mark {kind}">{shown}{escape(text)}</span>'
 
 
-def _undecided(reasons: Sequence[str]) -> Iterator[str]:
+def _reasons(heading: str, reasons: Sequence[str]) -> Iterator[str]:
     if reasons:
-        yield "<section><h2>Not decided</h2>"
+        yield f"<section><h2>{heading}</h2>"
         yield '<ul class="open">'
         yield from (f"<li>{escape(reason)}</li>" for reason in reasons)
         yield "</ul></section>"

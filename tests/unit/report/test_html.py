@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from attrs import evolve
 
 from mxguard.model.finding import Severity
 from mxguard.report.audited import Audited
@@ -99,3 +100,11 @@ def test_the_rule_and_the_remedy_stand_under_the_picture() -> None:
     text = report(audited(stopped())).text
     assert text.index("</svg>") < text.index("ip saddr @blocklist drop</pre>")
     assert "nft insert rule inet filter input accept</pre>" in text
+
+
+def test_what_was_not_decided_and_what_the_copy_made_otherwise_are_told() -> None:
+    found = audited(undecided=("no permission",))
+    found = evolve(found, audit=evolve(found.audit, remarks=("a timer was left out",)))
+    text = report(found).text
+    assert "<li>no permission</li>" in text
+    assert "<li>a timer was left out</li>" in text
