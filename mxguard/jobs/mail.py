@@ -8,7 +8,7 @@ from mxguard.checks import fail2ban as fail2ban_checks
 from mxguard.checks import postfix as postfix_checks
 from mxguard.checks.postfix import Watched
 from mxguard.host.fail2ban import read_fail2ban
-from mxguard.host.postfix import read_postfix
+from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
@@ -28,6 +28,7 @@ from mxguard.model.verdict import Reachability, Verdict
 from mxguard.rehearsal.copy import build_copy
 from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
+from mxguard.rehearsal.mailserver.variants import answers
 
 _MOST_ADDRESSES = 16
 """A peer with no more addresses than this speaks from each; a larger one from one of each class."""
@@ -51,13 +52,55 @@ def audit_mail(
     if not section.enabled or not (section.config / "main.cf").exists():
         return MailAudit()
     try:
-        postfix = read_postfix(section.config)
-        peers = tuple(_peers(configuration, allowlist, snapshot, reachability))
-        settings = MailSettings(
-            recipient=_recipient(configuration, postfix),
-            connections=configuration.rehearsal.connections,
-            with_services=with_services,
+        instances = [read_postfix(folder) for folder in find_instances(section.config)]
+    except UndecidedError as error:
+        return MailAudit(undecided=(f"Postfix's configuration could not be read: {error}",))
+    peers = tuple(_peers(configuration, allowlist, snapshot, reachability))
+    parts = [
+        _rehearse(loaded, allowlist, snapshot, postfix, theirs, with_services=with_services)
+        for postfix, theirs in _shared_out(instances, peers)
+    ]
+    return MailAudit(
+        smtp=tuple(attempt for part in parts for attempt in part.smtp),
+        findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
+        undecided=tuple(dict.fromkeys(reason for part in parts for reason in part.undecided)),
+    )
+
+
+def _shared_out(
+    instances: Sequence[PostfixConfiguration], peers: Sequence[MailPeer]
+) -> Iterator[tuple[PostfixConfiguration, tuple[MailPeer, ...]]]:
+    """Each instance with the peers that come to it; who comes to none is the first's."""
+    of_instance: dict[int, list[MailPeer]] = {0: []}
+    for peer in peers:
+        answering = (
+            number
+            for number, postfix in enumerate(instances)
+            if answers(postfix, peer.destination, peer.port)
         )
+        of_instance.setdefault(next(answering, 0), []).append(peer)
+    for number, theirs in sorted(of_instance.items()):
+        if theirs or len(of_instance) == 1:
+            yield instances[number], tuple(theirs)
+
+
+def _rehearse(
+    loaded: Loaded,
+    allowlist: Allowlist,
+    snapshot: Snapshot,
+    postfix: PostfixConfiguration,
+    peers: Sequence[MailPeer],
+    *,
+    with_services: bool,
+) -> MailAudit:
+    """One instance's part, in a copy of its own."""
+    configuration = loaded.configuration
+    settings = MailSettings(
+        recipient=_recipient(configuration, postfix),
+        connections=configuration.rehearsal.connections,
+        with_services=with_services,
+    )
+    try:
         with build_copy(snapshot) as copy:
             rehearsal = rehearse_mail(copy, postfix, peers, settings)
     except UndecidedError as error:

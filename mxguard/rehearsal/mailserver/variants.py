@@ -47,6 +47,27 @@ def front_service(
     return best[1] if best is not None else None
 
 
+def answers(configuration: PostfixConfiguration, destination: Network, port: int) -> bool:
+    """Whether an instance is set to listen there; of several on one host, each has its addresses.
+
+    Names in `inet_interfaces` are taken to be the destination's.
+    """
+    front = front_service(configuration, destination, port)
+    if front is None:
+        return False
+    if front.name.rpartition(":")[0]:
+        return True
+    listed = configuration.value("inet_interfaces", front).replace(",", " ").split()
+    addresses = [item.strip("[]") for item in listed]
+    if "loopback-only" in addresses:
+        return False
+    return destination.address in addresses or not all(map(_is_address, addresses))
+
+
+def _is_address(text: str) -> bool:
+    return ":" in text or text.replace(".", "").isdigit()
+
+
 def service_behind(
     configuration: PostfixConfiguration, front: MasterService
 ) -> MasterService | None:
