@@ -50,6 +50,7 @@ class Installation:
         return self.host.popen(
             str(Path(sys.executable).with_name("mxguard")),
             "sync",
+            "--no-audit",  # nobody listens here
             "--config",
             str(self.root / "mxguard.toml"),
             *options,
@@ -63,9 +64,9 @@ class Installation:
         return ended(self.start(*options))
 
     def nft_is(self, script: str) -> None:
-        """Put a program of this name before the real one."""
+        """Put a program before the real one for the install's check; rehearsals have the real."""
         program = self.programs / "nft"
-        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.write_text(f'#!/bin/sh\n[ "$1" = -c ] || exec /usr/sbin/nft "$@"\n{script}\n')
         program.chmod(0o755)
 
     def seen(self) -> tuple[str, list[str], bytes]:
@@ -91,7 +92,11 @@ def wait_for(path: Path) -> None:
 
 @pytest.fixture
 def installation(lab: Lab, tmp_path: Path) -> Installation:
-    installation = Installation(lab.host("mail"), tmp_path / "mail")
+    host = lab.host("mail")
+    # Where peers could arrive: a host that nobody can reach is one that nothing can be said of.
+    lab.wire(host, "eth0", "198.51.100.10/24", lab.host("world"), "eth0", "198.51.100.1/24")
+    host.run("ip", "route", "add", "default", "via", "198.51.100.1")
+    installation = Installation(host, tmp_path / "mail")
     installation.nft_is('exec /usr/sbin/nft "$@"')
     installation.configure(OLD)
     assert installation.sync()[0] == 0
