@@ -257,8 +257,8 @@ def _too_low(
 def _not_excepted(watched: Watched, service: MasterService) -> list[Network]:
     value = watched.configuration.value("smtpd_client_event_limit_exceptions", service)
     wanted = [entry.network for entry in watched.allowlist.entries]
-    if re.search(r"(^|[\s,])[a-z]+:/", value):
-        return []  # a table: the rehearsal's burst tells
+    if re.search(r"(^|[\s,])([a-z]+:)?/", value):
+        return []  # a table, or a file such as mxguard's own: the rehearsal's burst tells
     return subtract(wanted, _networks(value))
 
 

@@ -181,6 +181,17 @@ def test_exceptions_to_add_keep_what_is_there_and_put_ipv6_in_brackets() -> None
     assert "127.0.0.0/8, 198.51.100.7/32" in command
 
 
+@pytest.mark.parametrize(
+    "listed", ["/etc/postfix/mxguard/event_limit_exceptions", "cidr:/etc/postfix/peers.cidr"]
+)
+def test_exceptions_that_stand_in_a_file_are_left_to_the_rehearsed_burst(listed: str) -> None:
+    settings = {
+        "smtpd_client_connection_rate_limit": "5",
+        "smtpd_client_event_limit_exceptions": f"127.0.0.0/8, {listed}",
+    }
+    assert "MXG408" not in check(settings=settings)
+
+
 def test_a_blocklist_behind_mxguards_own_table_is_no_finding() -> None:
     lists = (
         "check_client_access cidr:/etc/postfix/mxguard/client_access.cidr, "
