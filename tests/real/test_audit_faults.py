@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +110,34 @@ def test_a_sync_without_nft_installs_nothing_and_says_why(tmp_path: Path) -> Non
         assert "it is not installed, or not in /" in done.stderr
         assert host.mail.run("nft", "list", "ruleset") == rules
         assert not (tmp_path / "mxguard.nft").exists()
+
+
+AS_NOBODY = """
+import os, sys
+import mxguard.cli.audit, mxguard.cli.snapshot
+from mxguard.cli.main import main
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+main()
+"""
+
+
+@pytest.mark.parametrize("command", [("audit", "--offline"), ("snapshot", "/nowhere")])
+def test_without_root_the_host_is_not_read_and_a_way_is_shown(
+    command: tuple[str, ...],
+) -> None:
+    folder = Path(f"/run/mxguard-test-{uuid.uuid4().hex[:8]}")
+    folder.mkdir(mode=0o755)
+    try:
+        with audited(folder) as host:
+            done = subprocess.run(
+                [sys.executable, "-c", AS_NOBODY, *command, "--config", str(host.config)],
+                capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+    finally:
+        shutil.rmtree(folder)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("mxguard: only root can read and copy this host")
+    assert "mxguard snapshot FILE" in done.stderr
 
 
 @contextlib.contextmanager
