@@ -9,6 +9,7 @@ under test knows nothing of it.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -45,6 +46,10 @@ def run(body: Callable[[], object], root: Path, strike: Strike) -> int:
     child = os.fork()
     if child == 0:
         status = CRASHED
+        # Whoever runs the tests may ignore some of them (nohup, a job in the background).
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         try:
             _watch(root, strike)
             body()
