@@ -11,6 +11,13 @@ from pathlib import Path
 
 from demo.host import BANNED, RELAY, STRATO, MailHost, mail_host
 
+PROMISED = (
+    "strato: 6 of 6 addresses get through to port 25",
+    "strato: 36 of 36 SMTP dialogues are accepted",
+    "MXG502: strato: a silent-close counts 1 in the jail postfix",
+)
+"""What the audit must say at the end."""
+
 
 def main() -> int:
     """Tell the story; 0 where it ended as it must."""
@@ -35,10 +42,15 @@ def tell(made: MailHost) -> int:
     heading(
         "mxguard audit: and the mail server, and fail2ban, which would ban the backup for testing"
     )
-    print(indented(made.mxguard("audit")))
+    audited = made.mxguard("audit")
+    print(indented(audited))
     heading("mxguard sync, once more")
     print(indented(made.mxguard("sync")))
-    good = all(answer == "gets through" for answer in peers) and "gets through" not in strangers
+    good = (
+        all(answer == "gets through" for answer in peers)
+        and "gets through" not in strangers
+        and all(line in audited for line in PROMISED)
+    )
     heading("As it must be." if good else "That is not how it must end.")
     return 0 if good else 1
 

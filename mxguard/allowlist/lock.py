@@ -7,6 +7,7 @@ address. Raises LockError with what is wrong and what to do; such a file is neve
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -18,7 +19,7 @@ from attrs import evolve
 
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.document import SCHEMA, VERSION, from_document, to_document
-from mxguard.model.errors import LockError
+from mxguard.model.errors import LockError, UndecidedError
 from mxguard.model.network import NetworkError
 from mxguard.system.files import write_whole
 
@@ -54,14 +55,21 @@ def write_lock(path: Path, allowlist: Allowlist) -> None:
     write_whole(path, _serialise(to_document(allowlist)).encode())
 
 
-def is_worth_writing(before: Allowlist | None, after: Allowlist) -> bool:
-    """Whether the lock must be written for `after`.
+def renew_lock(path: Path, before: Allowlist | None, after: Allowlist) -> None:
+    """Write the lock where it has changed. Raises UndecidedError; the earlier lock then stands.
 
     Times and TTLs move with every run. They alone are written once an hour, so that a run that
-    changes nothing writes nothing, and `last_seen` is true to the hour.
+    changes nothing writes nothing and `last_seen` is true to the hour; and only where they can be:
+    a full disk must not keep a run from healing what else is wrong.
     """
     if before is None or _settled(before) != _settled(after):
-        return True
+        write_lock(path, after)
+    elif _is_due(before, after):
+        with contextlib.suppress(UndecidedError):
+            write_lock(path, after)
+
+
+def _is_due(before: Allowlist, after: Allowlist) -> bool:
     return any(
         new.last_seen - old.last_seen >= _FRESHNESS
         for old, new in zip(before.entries, after.entries, strict=True)

@@ -45,8 +45,8 @@ def adopt(
     objections = list(_objections(allowlist, previous, loaded, accepted))
     if objections:
         raise RefusedError("\n".join(f"{path} is refused: {line}" for line in objections))
-    if write and lock.is_worth_writing(previous, allowlist):
-        lock.write_lock(ours, allowlist)
+    if write:
+        lock.renew_lock(ours, previous, allowlist)
     return Refresh(previous, allowlist, changes(previous, allowlist))
 
 

@@ -73,8 +73,8 @@ def refresh(
     now = datetime.now(UTC).replace(microsecond=0)
     rules = Rules(configuration.limits, now, accepted)
     allowlist = update(previous, peers, answers, rules)
-    if write and lock.is_worth_writing(previous, allowlist):
-        lock.write_lock(path, allowlist)
+    if write:
+        lock.renew_lock(path, previous, allowlist)
     return Refresh(previous, allowlist, changes(previous, allowlist))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 
 from attrs import evolve, frozen
 
@@ -31,6 +32,8 @@ from mxguard.rehearsal.plan import Arrival, Case, arrival, destinations
 from mxguard.rehearsal.scene import Change, Scene, open_scene
 from mxguard.system import netlink
 
+_NEIGHBOURS = 32
+"""How many direct neighbours of peer networks are tried apart from their classes."""
 _EVERYTHING = {4: Network(4, 0, 0), 6: Network(6, 0, 0)}
 
 
@@ -133,15 +136,16 @@ def strangers(
     cutters = [Cutter(one, [_EVERYTHING[family] for family in families]) for one in states]
     for family in families:
         outside = subtract([_EVERYTHING[family]], peers)
-        beside = (one for near in _neighbours(peers, family) for one in _refined([near], cutters))
-        groups = [*_refined(outside, cutters), *beside]
-        yield from _cases(groups, sorted(listening | mail), arrivals, family)
-    for entry in allowlist.entries:
-        other = sorted(listening - set(entry.ports))
-        if not other or entry.network.family not in families:
-            continue
-        groups = _refined([entry.network], cutters)
-        yield from _cases(groups, other, arrivals, entry.network.family)
+        groups = _refined(outside, cutters)
+        # A class without doubts speaks for every one of its members, its neighbours of peers too;
+        # some are tried all the same, as a check on the classes themselves.
+        near = list(islice(_neighbours(peers, family), _NEIGHBOURS))
+        beside = [one for address in near for one in _refined([address], cutters)]
+        yield from _cases([*groups, *beside], sorted(listening | mail), arrivals, family)
+    for (family, ports), networks in _by_ports(allowlist).items():
+        other = sorted(listening - set(ports))
+        if other and family in families:
+            yield from _cases(_refined(networks, cutters), other, arrivals, family)
 
 
 def fates(
@@ -205,6 +209,14 @@ def _doubted(part: AddressClass, of: AddressClass) -> AddressClass:
     alone = part.members == (part.representative,)
     doubts = () if alone else tuple(dict.fromkeys((*part.doubts, *of.doubts)))
     return evolve(part, doubts=doubts, secrets=tuple(dict.fromkeys((*part.secrets, *of.secrets))))
+
+
+def _by_ports(allowlist: Allowlist) -> dict[tuple[int, tuple[int, ...]], list[Network]]:
+    """The networks of each family that are let in on the same ports."""
+    found: dict[tuple[int, tuple[int, ...]], list[Network]] = {}
+    for entry in allowlist.entries:
+        found.setdefault((entry.network.family, entry.ports), []).append(entry.network)
+    return found
 
 
 def _neighbours(peers: Iterable[Network], family: int) -> Iterator[Network]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mxguard.allowlist.lock import is_worth_writing, read_lock, write_lock
+from mxguard.allowlist.lock import read_lock, renew_lock, write_lock
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
 from mxguard.model.errors import LockError, UndecidedError
 from mxguard.model.lookup import Lookup, Outcome, Problem, ProblemKind, Step
@@ -175,12 +175,27 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         write_lock(tmp_path / "none" / "lock.json", ALLOWLIST)
 
 
-def test_times_alone_are_written_once_an_hour() -> None:
-    def seen(after: timedelta) -> Allowlist:
-        entries = tuple(evolve(e, last_seen=NOW + after, ttl=7) for e in ALLOWLIST.entries)
-        return evolve(ALLOWLIST, entries=entries)
+def seen(after: timedelta) -> Allowlist:
+    entries = tuple(evolve(e, last_seen=NOW + after, ttl=7) for e in ALLOWLIST.entries)
+    return evolve(ALLOWLIST, entries=entries)
 
-    assert not is_worth_writing(ALLOWLIST, seen(timedelta(minutes=59)))
-    assert is_worth_writing(ALLOWLIST, seen(timedelta(minutes=60)))
-    assert is_worth_writing(ALLOWLIST, evolve(ALLOWLIST, entries=ALLOWLIST.entries[:1]))
-    assert is_worth_writing(None, ALLOWLIST)
+
+def test_times_alone_are_written_once_an_hour(lock: Path) -> None:
+    before = lock.read_bytes()
+    renew_lock(lock, ALLOWLIST, seen(timedelta(minutes=59)))
+    assert lock.read_bytes() == before
+    renew_lock(lock, ALLOWLIST, seen(timedelta(minutes=60)))
+    assert read_lock(lock) == seen(timedelta(minutes=60))
+
+
+def test_a_change_is_written_at_once(lock: Path) -> None:
+    shorter = evolve(ALLOWLIST, entries=ALLOWLIST.entries[:1])
+    renew_lock(lock, ALLOWLIST, shorter)
+    assert read_lock(lock) == shorter
+
+
+def test_times_that_cannot_be_written_stop_nothing_but_a_change_does(tmp_path: Path) -> None:
+    missing = tmp_path / "none" / "lock.json"
+    renew_lock(missing, ALLOWLIST, seen(timedelta(hours=2)))
+    with pytest.raises(UndecidedError):
+        renew_lock(missing, ALLOWLIST, evolve(ALLOWLIST, entries=ALLOWLIST.entries[:1]))
