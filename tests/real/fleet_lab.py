@@ -101,7 +101,7 @@ class Machine:
         folder.mkdir()
         self._first = host.popen(
             "unshare", "--mount", "--pid", "--uts", "--fork", "--kill-child",
-            "sh", str(PLUGINS / "machine.sh"), str(folder), name,
+            "sh", str(PLUGINS / "machine.sh"), str(folder), name, str(REPOSITORY),
             stdout=subprocess.PIPE,
         )  # fmt: skip
         assert self._first.stdout is not None
