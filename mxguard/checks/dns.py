@@ -65,7 +65,8 @@ def _of_networks(peer: PeerState, allowlist: Allowlist) -> Iterator[Finding]:
             id="MXG102",
             peer=peer.name,
             subject=peer.name,
-            evidence=f"the answer was refused: {peer.refusal}; the locked networks stay in force",
+            evidence=f"the answer was refused: {peer.refusal}; "
+            + ("what was locked before stays in force" if entries else "nothing was locked before"),
             remedy=(f"mxguard resolve --accept {peer.name}   # if the answer is right",),
         )
     if not entries:

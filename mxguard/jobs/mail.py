@@ -32,7 +32,6 @@ from mxguard.rehearsal.mailserver.variants import answers
 
 _MOST_ADDRESSES = 16
 """A peer with no more addresses than this speaks from each; a larger one from one of each class."""
-_ARRIVES = (Verdict.DELIVERED, Verdict.THROTTLED)
 
 
 def audit_mail(
@@ -140,13 +139,16 @@ def _peers(
     snapshot: Snapshot,
     reachability: Sequence[Reachability],
 ) -> Iterator[MailPeer]:
-    """Who speaks: every address that arrives, to one destination of its family on each port."""
+    """Who speaks: every address that arrives, to one destination of its family on each port.
+
+    Whom the firewall stops, some of the time or always, is the firewall's to answer for.
+    """
     helo = {peer.name: peer.helo for peer in allowlist.peers}
     named = configuration.host.interface
     link = next((one.index for one in snapshot.links if one.name == named), None)
     seen: set[tuple[str, Network, int]] = set()
     for item in reachability:
-        if item.verdict not in _ARRIVES:
+        if item.verdict is not Verdict.DELIVERED:
             continue
         every = sum(entry.network.size for entry in allowlist.of(item.peer))
         for source in _sources(item, each=every <= _MOST_ADDRESSES):
