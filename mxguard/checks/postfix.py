@@ -139,7 +139,9 @@ def _way_out(watched: Watched, attempt: SmtpAttempt) -> tuple[str, ...]:
         element = _table(configuration, "postscreen_access.cidr")
         return (_prepend(configuration, service, "postscreen_access_list", element),)
     if stop.parameter.startswith("smtpd_client_") and stop.parameter.endswith("_limit"):
-        networks = [entry.network for entry in watched.allowlist.of(attempt.peer)]
+        # For all peers at once: one parameter holds the list of them.
+        missing = _not_excepted(watched, service)
+        networks = missing or [entry.network for entry in watched.allowlist.of(attempt.peer)]
         return (_exceptions(watched, service, networks),)
     name = _PERMITTING.get(stop.parameter)
     if name is None:
@@ -254,7 +256,7 @@ def _too_low(
         )
 
 
-def _not_excepted(watched: Watched, service: MasterService) -> list[Network]:
+def _not_excepted(watched: Watched, service: MasterService | None) -> list[Network]:
     value = watched.configuration.value("smtpd_client_event_limit_exceptions", service)
     wanted = [entry.network for entry in watched.allowlist.entries]
     if re.search(r"(^|[\s,])([a-z]+:)?/", value):

@@ -10,6 +10,7 @@ from mxguard.checks.postfix import Watched
 from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.load import Loaded, shipped_catalogue
+from mxguard.jobs.mail_remedies import Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
@@ -99,24 +100,30 @@ def _rehearse(
         connections=configuration.rehearsal.connections,
         with_services=with_services,
     )
-    try:
+    providers = _providers(loaded)
+
+    def attempt(with_configuration: PostfixConfiguration) -> Trial:
         with build_copy(snapshot) as copy:
-            rehearsal = rehearse_mail(copy, postfix, peers, settings)
+            rehearsal = rehearse_mail(copy, with_configuration, peers, settings)
+        watched = Watched(
+            configuration=with_configuration,
+            allowlist=allowlist,
+            rehearsal=rehearsal,
+            providers=providers,
+            connections=settings.connections,
+            ports=configuration.host.ports,
+        )
+        return Trial(rehearsal, tuple(postfix_checks.findings(watched)))
+
+    try:
+        trial = attempt(postfix)
     except UndecidedError as error:
         return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",))
-    watched = Watched(
-        configuration=postfix,
-        allowlist=allowlist,
-        rehearsal=rehearsal,
-        providers=_providers(loaded),
-        connections=settings.connections,
-        ports=configuration.host.ports,
-    )
-    of_bans, unread = _bans(rehearsal, allowlist)
+    of_bans, unread = _bans(trial.rehearsal, allowlist)
     return MailAudit(
-        smtp=rehearsal.smtp,
-        findings=(*postfix_checks.findings(watched), *of_bans),
-        undecided=(*rehearsal.reasons, *unread),
+        smtp=trial.rehearsal.smtp,
+        findings=(*with_tried_remedies(trial, postfix, attempt), *of_bans),
+        undecided=(*trial.rehearsal.reasons, *unread),
     )
 
 

@@ -180,6 +180,21 @@ def test_a_lock_that_cannot_be_used_leaves_everything_in_force(
     assert ruleset(made) == before
 
 
+def test_what_would_mend_the_mail_server_was_tried_before_it_is_shown(made: MailHost) -> None:
+    """Three things stand behind one another here; carried out, the lines shown mend them all."""
+    assert mxguard(made, "sync").returncode == 0
+    done = mxguard(made, "audit", "--offline")
+    assert done.returncode == 1
+    assert "not enough" not in done.stdout
+    lines = [line.strip() for line in done.stdout.splitlines() if "postconf -c" in line]
+    for line in dict.fromkeys(lines):
+        made.host.run("sh", "-c", line)
+    made.host.run("postfix", "-c", str(made.folder / "postfix"), "reload")
+    audited = mxguard(made, "audit", "--offline").stdout
+    assert "strato: 36 of 36 SMTP dialogues are accepted" in audited
+    assert [made.greeting(source) for source in (STRATO[0], RELAY[0])] == [THROUGH] * 2
+
+
 def test_the_audit_says_that_fail2ban_would_ban_the_peer_for_testing(made: MailHost) -> None:
     """Also where the host knows its real neighbours' hardware addresses already."""
     assert mxguard(made, "sync", "--wire").returncode == 0
