@@ -48,6 +48,8 @@ _PERMITTING = {
 }
 """The table of mxguard's that permits a peer in a list, and does not let it relay."""
 _GREYLISTING = re.compile(r"postgrey|greylist|grey|sqlgrey|\bgld\b|:10023\b|:10031\b")
+_DMARC_MILTER = re.compile(r"dmarc|:8893\b")
+"""OpenDMARC by its socket's name, or by the port that its documentation uses."""
 _SPF_SERVICE = re.compile(r"policyd-spf|\bspf\b|policy-spf")
 
 
@@ -292,11 +294,18 @@ def _of_sizes(watched: Watched) -> Iterator[Finding]:
 
 
 def _of_restrictions(watched: Watched) -> Iterator[Finding]:
-    """MXG410 to 412: what looks at the client, where the client is a backup MX."""
+    """MXG410 to 412, 417: what looks at the client, where the client is a backup MX."""
     configuration = watched.configuration
     for service in _answering(configuration):
         if service.program != "smtpd" or not _is_public(service, watched.ports):
             continue
+        milters = configuration.value("smtpd_milters", service)
+        if _DMARC_MILTER.search(milters):
+            yield Finding(
+                id="MXG417",
+                subject="smtpd_milters",
+                evidence=f"{service.key} has DMARC judged of every client's mail: {milters}",
+            )
         for name in _LISTS:
             value = configuration.value(name, service)
             if "permit_auth_destination" in value or _is_first(configuration, value):

@@ -78,6 +78,7 @@ def check(
 @pytest.mark.spares(
     "MXG401", "MXG402", "MXG403", "MXG404", "MXG405", "MXG406", "MXG407", "MXG408", "MXG409",
     "MXG410", "MXG411", "MXG412", "MXG413", "MXG414", "MXG415", "MXG416",
+    "MXG417",
 )  # fmt: skip
 @pytest.mark.parametrize("services", [SMTPD, POSTSCREEN])
 def test_a_calm_configuration_that_took_the_peer_gives_no_finding(services: str) -> None:
@@ -123,7 +124,7 @@ def test_a_peer_that_may_relay_is_told_and_mynetworks_where_that_is_why() -> Non
 
 @pytest.mark.triggers(
     "MXG405", "MXG406", "MXG408", "MXG410", "MXG411", "MXG412", "MXG413", "MXG414", "MXG415",
-    "MXG416",
+    "MXG416", "MXG417",
 )  # fmt: skip
 @pytest.mark.parametrize(
     ("id", "settings", "services"),
@@ -153,6 +154,8 @@ def test_a_peer_that_may_relay_is_told_and_mynetworks_where_that_is_why() -> Non
         ("MXG414", {"smtpd_reject_unlisted_recipient": "no"}, SMTPD),
         ("MXG415", {"smtpd_hard_error_limit": "3"}, SMTPD),
         ("MXG416", {"smtpd_tls_security_level": "encrypt"}, SMTPD),
+        ("MXG417", {"smtpd_milters": "inet:localhost:8893"}, SMTPD),
+        ("MXG417", {"smtpd_milters": "local:opendmarc/opendmarc.sock"}, SMTPD),
     ],
 )
 def test_a_setting_that_will_hurt_a_peer_is_told(
