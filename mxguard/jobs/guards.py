@@ -15,15 +15,15 @@ from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import InstallError, ProgramError
 from mxguard.model.snapshot import Snapshot
-from mxguard.rehearsal.guards import (
+from mxguard.rehearsal.mending.guards import (
     Guard,
     guard_changes,
     insert_command,
     needed_guards,
     withdrawals,
 )
+from mxguard.rehearsal.mending.strangers import PlannedChange, assert_nothing_widens, snapshot_after
 from mxguard.rehearsal.rehearse import rehearse
-from mxguard.rehearsal.strangers import PlannedChange, assert_nothing_widens, snapshot_after
 from mxguard.system import commands
 from mxguard.targets import nftables_live
 

@@ -26,7 +26,7 @@ from mxguard.model.network import Network
 from mxguard.model.peer import Provider
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Reachability, Verdict
-from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers

@@ -12,7 +12,7 @@ from mxguard.model.configuration import Configuration, GuardMode
 from mxguard.model.errors import UndecidedError
 from mxguard.model.plan import Plan
 from mxguard.model.snapshot import Snapshot
-from mxguard.rehearsal.guards import Guard
+from mxguard.rehearsal.mending.guards import Guard
 from mxguard.rehearsal.rehearse import Rehearsal, rehearse
 
 

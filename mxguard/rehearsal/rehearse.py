@@ -23,19 +23,19 @@ from mxguard.model.network import Network
 from mxguard.model.ranges import subtract
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Hop, Reachability, Remedy, StopKind, StoppedBy, Verdict
-from mxguard.rehearsal import instrument, state
-from mxguard.rehearsal.attempts import Attempt, Outcome
-from mxguard.rehearsal.classes import classes
-from mxguard.rehearsal.copy import remarks
-from mxguard.rehearsal.diagnose import diagnose
-from mxguard.rehearsal.mend import Means, group_stops, mend
-from mxguard.rehearsal.naming import stopped_by
-from mxguard.rehearsal.plan import Case, arrival, cases, destinations
-from mxguard.rehearsal.remedies import Stop
-from mxguard.rehearsal.scene import Scene, Traced, open_scene
-from mxguard.rehearsal.solicitation import unfound
-from mxguard.rehearsal.trace import Part
-from mxguard.rehearsal.verdicts import Evidence, decide, stopping_hop
+from mxguard.rehearsal.address_classes.classes import classes
+from mxguard.rehearsal.host_copy.copy import remarks
+from mxguard.rehearsal.mending.mend import Means, group_stops, mend
+from mxguard.rehearsal.mending.remedies import Stop
+from mxguard.rehearsal.tracing.diagnose import diagnose
+from mxguard.rehearsal.tracing.naming import stopped_by
+from mxguard.rehearsal.tracing.trace import Part
+from mxguard.rehearsal.tracing.verdicts import Evidence, decide, stopping_hop
+from mxguard.rehearsal.trials import instrument, state
+from mxguard.rehearsal.trials.attempts import Attempt, Outcome
+from mxguard.rehearsal.trials.plan import Case, arrival, cases, destinations
+from mxguard.rehearsal.trials.scene import Scene, Traced, open_scene
+from mxguard.rehearsal.trials.solicitation import unfound
 
 _IFF_LOWER_UP = 0x10000
 

@@ -24,10 +24,10 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.network import containing, parse_network
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Verdict
-from mxguard.rehearsal.plan import cases
+from mxguard.rehearsal.mending.strangers import PlannedChange, assert_nothing_widens
 from mxguard.rehearsal.rehearse import rehearse
-from mxguard.rehearsal.scene import open_scene
-from mxguard.rehearsal.strangers import PlannedChange, assert_nothing_widens
+from mxguard.rehearsal.trials.plan import cases
+from mxguard.rehearsal.trials.scene import open_scene
 from mxguard.system.namespaces import Namespace
 
 CONFIGURATION = Configuration(Path("mxguard.toml"), ())

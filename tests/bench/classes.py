@@ -18,7 +18,7 @@ from attrs import frozen
 
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.network import Network, containing, format_address, parse_network
-from mxguard.rehearsal.classes import classes
+from mxguard.rehearsal.address_classes.classes import classes
 from mxguard.system.namespaces import Namespace
 
 

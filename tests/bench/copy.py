@@ -15,8 +15,8 @@ from collections.abc import Callable
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.network import format_address
 from mxguard.model.snapshot import Snapshot
-from mxguard.rehearsal import ruleset
-from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.host_copy import ruleset
+from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, NetlinkSocket
 from mxguard.system.ruleset import read_ruleset

@@ -12,8 +12,8 @@ from mailhost import MAIL, mail_host, rehearsed
 
 from mxguard.model.errors import UndecidedError
 from mxguard.model.verdict import StopKind, Verdict
-from mxguard.rehearsal import packets
-from mxguard.rehearsal.trace import Tracer
+from mxguard.rehearsal.tracing.trace import Tracer
+from mxguard.rehearsal.trials import packets
 
 A, B, C, A6 = "81.169.146.152", "81.169.146.153", "81.169.146.154", "2a01:238:20a::1"
 

@@ -19,8 +19,8 @@ from random_rules import PEER, rulesets
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.network import Network, parse_address
 from mxguard.model.ranges import merge
-from mxguard.rehearsal.classes import AddressClass, classes
-from mxguard.rehearsal.packets import Flow, syn
+from mxguard.rehearsal.address_classes.classes import AddressClass, classes
+from mxguard.rehearsal.trials.packets import Flow, syn
 
 EXAMPLES = int(os.environ.get("MXGUARD_EXAMPLES", "60"))
 MAIL = {4: "192.0.2.10", 6: "2001:db8::10"}

@@ -14,7 +14,7 @@ from copy_lab import ETH0, host_of, listing, shell
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import NftRuleset, Snapshot
-from mxguard.rehearsal.copy import build_copy, remarks
+from mxguard.rehearsal.host_copy.copy import build_copy, remarks
 from mxguard.system import nftables
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, NLM_F_CREATE, NetlinkSocket, text, u32

@@ -12,9 +12,9 @@ from copy_lab import ETH0, host_of, listing, shell
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import parse_network
-from mxguard.rehearsal.compare import network_differences
-from mxguard.rehearsal.copy import build_copy
-from mxguard.rehearsal.links import build_links
+from mxguard.rehearsal.host_copy.compare import network_differences
+from mxguard.rehearsal.host_copy.copy import build_copy
+from mxguard.rehearsal.host_copy.links import build_links
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_ROUTE, NetlinkSocket
 

@@ -15,7 +15,7 @@ from mxguard.host.postfix import read_postfix
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.mailserver import MailPeer, MailRehearsal, MailSettings, SmtpVerdict
 from mxguard.model.network import parse_network
-from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 
 BLOCKED = "203.0.113.9"

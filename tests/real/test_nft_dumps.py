@@ -12,7 +12,7 @@ import pytest
 from source_packages import UnavailableError, upstream
 
 from mxguard.model.errors import ProgramError
-from mxguard.rehearsal import compare, ruleset
+from mxguard.rehearsal.host_copy import compare, ruleset
 from mxguard.system.namespaces import Namespace
 from mxguard.system.netlink import NETLINK_NETFILTER, NetlinkSocket
 from mxguard.system.ruleset import read_ruleset

@@ -7,9 +7,14 @@ from mailhost import MAIL, allowlist, configuration, mail_host, rehearsed
 
 from mxguard.model.errors import RefusedError, UndecidedError
 from mxguard.model.verdict import Verdict
-from mxguard.rehearsal.guards import guard_changes, needed_guards, standing_guards, withdrawals
+from mxguard.rehearsal.mending.guards import (
+    guard_changes,
+    needed_guards,
+    standing_guards,
+    withdrawals,
+)
+from mxguard.rehearsal.mending.strangers import PlannedChange, assert_nothing_widens
 from mxguard.rehearsal.rehearse import rehearse
-from mxguard.rehearsal.strangers import PlannedChange, assert_nothing_widens
 from mxguard.targets.nftables_ruleset import ruleset
 
 A, B = "81.169.146.152", "81.169.146.153"

@@ -19,8 +19,8 @@ from mxguard.host.snapshot import take_snapshot
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import parse_network
 from mxguard.model.snapshot import Listener, Route, Snapshot
-from mxguard.rehearsal import ruleset
-from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.host_copy import ruleset
+from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.system import commands, netlink, nftables
 from mxguard.system import routing as rtnetlink
 from mxguard.system.namespaces import Namespace
@@ -380,7 +380,7 @@ KILLED = """
 import os, signal, sys
 from mxguard.host import routing
 from mxguard.host.snapshot import take_snapshot
-from mxguard.rehearsal.copy import build_copy
+from mxguard.rehearsal.host_copy.copy import build_copy
 copy = build_copy(take_snapshot())
 for namespace in (copy.host, copy.wire):
     print(os.readlink(f"/proc/self/fd/{namespace.fd}"), flush=True)

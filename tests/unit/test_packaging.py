@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from mxguard.install import record
-from mxguard.rehearsal import guards
+from mxguard.rehearsal.mending import guards
 from mxguard.targets import postfix_wiring
 from mxguard.targets.nftables import BOOT_FILES
 from mxguard.targets.nftables_ruleset import TABLE

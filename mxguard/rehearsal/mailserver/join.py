@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from mxguard.model.mailserver import MailPeer, MailRehearsal, MailSettings, PostfixConfiguration
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Link, Snapshot
-from mxguard.rehearsal.copy import Copy
-from mxguard.rehearsal.links import LOOPBACK, arrival
+from mxguard.rehearsal.host_copy.copy import Copy
+from mxguard.rehearsal.host_copy.links import LOOPBACK, arrival
 from mxguard.rehearsal.mailserver.ground import Ground, arrival_mark
 from mxguard.rehearsal.mailserver.rehearse import rehearse
 from mxguard.system import sysctls

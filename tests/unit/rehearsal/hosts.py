@@ -17,10 +17,10 @@ from mxguard.model.snapshot import (
     Route,
     Snapshot,
 )
-from mxguard.rehearsal.attempts import Attempt, Outcome
-from mxguard.rehearsal.classes import AddressClass
-from mxguard.rehearsal.packets import Refusal
-from mxguard.rehearsal.plan import Arrival, Case
+from mxguard.rehearsal.address_classes.classes import AddressClass
+from mxguard.rehearsal.trials.attempts import Attempt, Outcome
+from mxguard.rehearsal.trials.packets import Refusal
+from mxguard.rehearsal.trials.plan import Arrival, Case
 from mxguard.system import netlink, nftables
 from mxguard.system.nftables import Type
 
