@@ -63,7 +63,7 @@ unit-debian: venv
 
 .PHONY: real
 real: venv test-packages
-	$(BIN)/pytest -n $(XDIST) tests/real
+	$(BIN)/pytest -n $(XDIST) -rsxX tests/real
 
 .PHONY: test
 test: lint unit unit-debian real
