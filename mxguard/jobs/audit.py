@@ -90,7 +90,7 @@ def audit(loaded: Loaded, options: Options) -> Audit:
         grade(configuration, found),
         (*rehearsal.reasons, *mail.undecided, *_unread(history, options)),
         history,
-        rehearsal.remarks,
+        (*rehearsal.remarks, *mail.remarks),
     )
 
 

@@ -10,6 +10,7 @@ from mxguard.checks.postfix import Watched
 from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.load import Loaded, shipped_catalogue
+from mxguard.jobs.mail_peers import mail_peers
 from mxguard.jobs.mail_remedies import Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
@@ -22,17 +23,13 @@ from mxguard.model.mailserver import (
     MailSettings,
     PostfixConfiguration,
 )
-from mxguard.model.network import Network
 from mxguard.model.peer import Provider
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import Reachability, Verdict
+from mxguard.model.verdict import Reachability
 from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers
-
-_MOST_ADDRESSES = 16
-"""A peer with no more addresses than this speaks from each; a larger one from one of each class."""
 
 
 def audit_mail(
@@ -55,7 +52,7 @@ def audit_mail(
         instances = [read_postfix(folder) for folder in find_instances(section.config)]
     except UndecidedError as error:
         return MailAudit(undecided=(f"Postfix's configuration could not be read: {error}",))
-    peers = tuple(_peers(configuration, allowlist, snapshot, reachability))
+    peers, remarks = mail_peers(configuration, allowlist, snapshot, reachability, instances)
     parts = [
         _rehearse(loaded, allowlist, snapshot, postfix, theirs, with_services=with_services)
         for postfix, theirs in _shared_out(instances, peers)
@@ -64,6 +61,7 @@ def audit_mail(
         smtp=tuple(attempt for part in parts for attempt in part.smtp),
         findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
         undecided=tuple(dict.fromkeys(reason for part in parts for reason in part.undecided)),
+        remarks=remarks,
     )
 
 
@@ -138,46 +136,6 @@ def _bans(
     except UndecidedError as error:
         return (), (f"fail2ban could not be asked: {error}",)
     return tuple(fail2ban_checks.findings(fail2ban, counts, allowlist)), ()
-
-
-def _peers(
-    configuration: Configuration,
-    allowlist: Allowlist,
-    snapshot: Snapshot,
-    reachability: Sequence[Reachability],
-) -> Iterator[MailPeer]:
-    """Who speaks: every address that arrives, to one destination of its family on each port.
-
-    Whom the firewall stops, some of the time or always, is the firewall's to answer for.
-    """
-    helo = {peer.name: peer.helo for peer in allowlist.peers}
-    named = configuration.host.interface
-    link = next((one.index for one in snapshot.links if one.name == named), None)
-    seen: set[tuple[str, Network, int]] = set()
-    for item in reachability:
-        if item.verdict is not Verdict.DELIVERED:
-            continue
-        every = sum(entry.network.size for entry in allowlist.of(item.peer))
-        for source in _sources(item, each=every <= _MOST_ADDRESSES):
-            key = item.peer, source, item.port
-            if key not in seen:
-                seen.add(key)
-                names = helo[item.peer] or (_literal(source),)
-                yield MailPeer(item.peer, source, item.destination, item.port, names, link)
-
-
-def _sources(item: Reachability, *, each: bool) -> Iterator[Network]:
-    if not each:
-        yield item.source
-        return
-    for network in item.represents:
-        for value in range(network.first, network.last + 1):
-            yield Network(network.family, value, network.bits)
-
-
-def _literal(source: Network) -> str:
-    """What a client without a name says (RFC 5321 section 4.1.3)."""
-    return f"[{source.address}]" if source.family == 4 else f"[IPv6:{source.address}]"
 
 
 def _recipient(configuration: Configuration, postfix: PostfixConfiguration) -> str:

@@ -17,7 +17,8 @@ class Audit:
     """`undecided` names, one a line, whatever kept a part from being decided; empty if nothing.
 
     `history` is what the mail log says of the peers, None where it was not asked for. `remarks` say
-    what the rehearsed copy was made otherwise than the host, although it decides alike.
+    what the rehearsed copy was made otherwise than the host, although it decides alike, and what
+    the mail server's tables do not tell of a large peer.
     """
 
     reachability: tuple[Reachability, ...]

@@ -228,8 +228,12 @@ class MailRehearsal:
 
 @frozen
 class MailAudit:
-    """The mail server's part of an audit. `undecided`: what was not tried or read, and why."""
+    """The mail server's part of an audit. `undecided`: what was not tried or read, and why.
+
+    `remarks` say of a large peer what may treat its addresses differently, unseen.
+    """
 
     smtp: tuple[SmtpAttempt, ...] = ()
     findings: tuple[Finding, ...] = ()
     undecided: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()

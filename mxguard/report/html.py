@@ -38,7 +38,7 @@ def report(audited: Audited) -> Report:
         "<main>",
         *(part for number, one in enumerate(peers) for part in _peer(number, *one)),
         *_reasons("Not decided", audited.audit.undecided),
-        *_reasons("What the copy made otherwise", audited.audit.remarks),
+        *_reasons("Remarks", audited.audit.remarks),
         *_findings(audited),
         *_history(audited),
         "</main>",

@@ -82,7 +82,7 @@ class Cutter:
         ruleset = read_ruleset(snapshot.nftables.messages)
         ipsets = read_ipsets(snapshot.ipsets)
         self._pieces: dict[int, list[Piecework]] = {}
-        for family, ranges in _by_family(networks).items():
+        for family, ranges in by_family(networks).items():
             asker = Asker(family, ranges, Items())
             asked = _told_apart(_outcomes(snapshot, ruleset, ipsets, asker))
             self._pieces[family] = cut(asked, ranges)
@@ -91,9 +91,9 @@ class Cutter:
         """The classes of some of the addresses, IPv4 first, by their lowest address."""
         found = [
             group
-            for family, ranges in _by_family(networks).items()
+            for family, ranges in by_family(networks).items()
             for piecework in self._pieces[family]
-            for group in _classes_of(family, piecework, ranges)
+            for group in classes_of(family, piecework, ranges)
         ]
         return tuple(sorted(found, key=lambda group: group.representative))
 
@@ -103,7 +103,8 @@ def classes(networks: Sequence[Network], snapshot: Snapshot) -> tuple[AddressCla
     return Cutter(snapshot, networks).classes(networks)
 
 
-def _by_family(networks: Iterable[Network]) -> dict[int, list[Range]]:
+def by_family(networks: Iterable[Network]) -> dict[int, list[Range]]:
+    """The ranges of each family that there is, sorted and disjoint."""
     found: dict[int, list[Range]] = {4: [], 6: []}
     for network in networks:
         found[network.family].append((network.first, network.last))
@@ -201,9 +202,10 @@ def _jumps(ruleset: Ruleset, place: Place) -> set[str]:
     return found
 
 
-def _classes_of(
+def classes_of(
     family: int, piecework: Piecework, within: Sequence[Range]
 ) -> Iterator[AddressClass]:
+    """The class of a piece of work, as far as it lies in `within`; single ones for few in doubt."""
     doubts, secrets = piecework.doubts, piecework.secrets
     pieces = clip((Piece(first, last, 0) for first, last in piecework.ranges), within)
     size = sum(last - first + 1 for first, last, _item in pieces)
