@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from mxguard.cli.common import Session, mxguard_command
+from mxguard.cli.common import Session, fail_on_option, mxguard_command
 from mxguard.cli.completion import peer_names
 from mxguard.jobs.audit import Options, audit
 from mxguard.jobs.load import load
@@ -43,13 +43,7 @@ from mxguard.report.formats import AUDIT_FORMATS, audit_report, failure_report
     is_flag=True,
     help="Ask policy services and milters too that may remember it, such as greylisting.",
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice([severity.value for severity in Severity]),
-    default=Severity.ERROR.value,
-    show_default=True,
-    help="The least severity of a finding that makes the exit code 1.",
-)
+@fail_on_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),

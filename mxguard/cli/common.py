@@ -21,6 +21,7 @@ from attrs import frozen
 
 from mxguard.model.errors import MxguardError, UndecidedError
 from mxguard.model.event import Event
+from mxguard.model.finding import Severity
 
 if TYPE_CHECKING:
     from mxguard.report.audited import Report
@@ -31,6 +32,15 @@ FORMATS = ("text", "json")
 """What every command's result can be printed as; some know more."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+fail_on_option = click.option(
+    "--fail-on",
+    type=click.Choice([severity.value for severity in Severity]),
+    default=Severity.ERROR.value,
+    show_default=True,
+    help="The least severity of a finding that makes the exit code 1.",
+)
+"""For each command that tells of findings; `Severity` of its value is what is meant."""
 
 
 @frozen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mxguard.cli.common import Session, mxguard_command, use_colour
+from mxguard.cli.common import Session, fail_on_option, mxguard_command, use_colour
 from mxguard.cli.completion import peer_names
 from mxguard.cli.progress import lookups
 from mxguard.cli.warnings import warn_of
@@ -54,13 +54,7 @@ _COLOURS = {"added": "green", "removed": "red", "hunk": "cyan", "file": "bright_
 @click.option("--unwire", is_flag=True, help="Take out what --wire put in, and do nothing else.")
 @click.option("--withdraw", is_flag=True, help="Take every guard rule away, and do nothing else.")
 @click.option("--no-audit", is_flag=True, help="Do not try the peers on the host as it is then.")
-@click.option(
-    "--fail-on",
-    type=click.Choice([severity.value for severity in Severity]),
-    default=Severity.ERROR.value,
-    show_default=True,
-    help="The least severity of a finding that makes the exit code 1.",
-)
+@fail_on_option
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
