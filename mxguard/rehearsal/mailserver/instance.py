@@ -2,25 +2,21 @@
 
 In: the configuration, where it is to stand, and what stands in for services. Out: a running
 `Instance` that answers dialogues; its log is read from our own sockets. It has a mount namespace
-(see mounts.py) and a process namespace, so that all of it is gone when it is closed or when this
-process dies, however it dies.
+(see mounts.py), and is contained: all of it is gone when it is closed or when this process dies,
+however it dies.
 
 Only what a dialogue needs is started: nothing that could deliver, bounce, send or queue. Raises
-UndecidedError with what Postfix said where it does not start. Needs root, and a caller whose main
-thread outlives the instance (PR_SET_PDEATHSIG, prctl(2)).
+UndecidedError with what Postfix said where it does not start. Needs what `Contained` needs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import grp
 import os
 import pwd
-import signal
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -28,14 +24,10 @@ from mxguard.model.errors import UndecidedError
 from mxguard.model.mailserver import MasterService, PostfixConfiguration
 from mxguard.rehearsal.mailserver.maillog import MailLog
 from mxguard.rehearsal.mailserver.mounts import SMALLEST, Covers, cover
-from mxguard.system.commands import SEARCH_PATH
+from mxguard.system.contained import Contained, enter_network
 from mxguard.system.namespaces import Namespace
 
-_CLONE_NEWPID = 0x20000000
-_CLONE_NEWNET = 0x40000000
-_PR_SET_PDEATHSIG = 1
 _START = 10.0
-_libc = ctypes.CDLL(None, use_errno=True)
 
 ANSWERING = frozenset({"smtpd", "postscreen"})
 """Programs that speak SMTP with clients."""
@@ -118,7 +110,7 @@ class Instance:
         self._services = tuple(services)
         self._files = dict(files or {})
         self._sockets = dict(sockets or {})
-        self._guard = 0
+        self._contained: Contained | None = None
         self.log = MailLog()
 
     def __enter__(self) -> Instance:
@@ -136,82 +128,28 @@ class Instance:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._guard:
-            # The guard sees process 1 end only when all others of its namespace are gone.
-            for process in _children(self._guard) or (self._guard,):
-                os.kill(process, signal.SIGKILL)
-            os.waitpid(self._guard, 0)
-            self._guard = 0
+        if self._contained is not None:
+            self._contained.close()
         self.log.__exit__(kind, error, trace)
 
     def _start(self) -> None:
-        covers = self._covers()
-        reader, writer = os.pipe()
-        self._guard = os.fork()
-        if self._guard == 0:
-            os.close(reader)
-            self._become_guard(writer, covers)
-        os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            failure = pipe.read().decode(errors="replace")
-        if failure:
-            raise UndecidedError(f"the rehearsal's Postfix could not be started: {failure}")
-        self._await_start()
+        covers, reserved = self._covers(), self._reserved()
 
-    def _await_start(self) -> None:
+        def prepare() -> None:
+            enter_network(self._namespace.fd)
+            cover(covers, reserved)
+
+        program = str(Path(self._configuration.value("daemon_directory")) / "master")
+        argv = [program, "-c", str(self._configuration.directory)]
+        self._contained = Contained("the rehearsal's Postfix", prepare, argv)
+        self._await_start(self._contained.__enter__())
+
+    def _await_start(self, contained: Contained) -> None:
         deadline = time.monotonic() + _START
         while not self.log.wait(lambda line: "daemon started" in line.text, 0, 0.05):
-            if time.monotonic() > deadline or _has_ended(self._guard):
+            if time.monotonic() > deadline or contained.has_ended:
                 said = "; ".join(line.text for line in self.log.lines()) or "(it logged nothing)"
                 raise UndecidedError(f"the rehearsal's Postfix did not start: {said}")
-
-    def _become_guard(self, writer: int, covers: Covers) -> None:
-        """The child's life: build the mount namespace, start a process namespace in it, wait.
-
-        Never returns. What fails goes to `writer`, which closes when master is executed.
-        """
-        try:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if _libc.setns(self._namespace.fd, _CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
-            cover(covers, self._reserved())
-            if _libc.unshare(_CLONE_NEWPID):
-                raise OSError(ctypes.get_errno(), "unshare")
-            if os.fork() == 0:
-                self._become_init()
-            os.close(writer)
-            os.wait()
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.write(writer, f"{type(error).__name__}: {error}".encode())
-        finally:
-            os._exit(0)
-
-    def _become_init(self) -> None:
-        # Process 1 is ours, not master: a process that changes its user, as master does, loses
-        # its PR_SET_PDEATHSIG, and would outlive us. With process 1 the kernel ends all others.
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        master = os.fork()
-        if master == 0:
-            self._become_master()
-        os.closerange(3, 1 << 16)
-        while os.wait()[0] != master:
-            pass
-        os._exit(0)
-
-    def _become_master(self) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        empty = os.open("/dev/null", os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(empty, descriptor)
-        program = str(Path(self._configuration.value("daemon_directory")) / "master")
-        environment = {"PATH": SEARCH_PATH, "LC_ALL": "C"}
-        if "TZ" in os.environ:
-            environment["TZ"] = os.environ["TZ"]
-        directory = str(self._configuration.directory)
-        os.chdir("/")
-        os.execve(program, [program, "-c", directory], environment)
 
     def _covers(self) -> Covers:
         configuration = self._configuration
@@ -253,18 +191,3 @@ def _room(queue: Path) -> int:
     """As much as the real queue has left, for Postfix asks (`queue_minfree`, message sizes)."""
     found = os.statvfs(queue)
     return max(SMALLEST, found.f_bavail * found.f_frsize)
-
-
-def _children(process: int) -> Sequence[int]:
-    try:
-        shown = Path(f"/proc/{process}/task/{process}/children").read_text()
-    except OSError:
-        return ()
-    return tuple(int(word) for word in shown.split())
-
-
-def _has_ended(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True

@@ -25,11 +25,9 @@ from pathlib import Path
 
 from attrs import Factory, field, frozen
 
-from mxguard.system.namespaces import enter_mount_namespace
+from mxguard.system.namespaces import enter_mount_namespace, make_read_only
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC = 1, 2, 4, 0x1000, 0x4000
-_AT_FDCWD, _AT_RECURSIVE, _MOUNT_ATTR_RDONLY = -100, 0x8000, 1
-_SYS_MOUNT_SETATTR = 442
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1"}
 
@@ -93,7 +91,7 @@ def cover(covers: Covers, reserved: frozenset[str]) -> None:
     """
     enter_mount_namespace()
     copies = {copy: original.read_bytes() for original, copy in covers.copied.items()}
-    _read_only()
+    make_read_only()
     real_queue = os.open(covers.queue, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     real_devices = os.open("/dev", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _memory(covers.queue, covers.size)
@@ -210,13 +208,3 @@ def _mount(
     if _libc.mount(source, os.fsencode(target), kind, ctypes.c_ulong(flags), data):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), str(target))
-
-
-def _read_only() -> None:
-    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
-    size = ctypes.c_size_t(ctypes.sizeof(attributes))
-    if _libc.syscall(
-        _SYS_MOUNT_SETATTR, _AT_FDCWD, b"/", _AT_RECURSIVE, ctypes.byref(attributes), size
-    ):
-        code = ctypes.get_errno()
-        raise OSError(code, f"mount_setattr: {os.strerror(code)}")
