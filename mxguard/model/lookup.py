@@ -32,9 +32,12 @@ class Lookup:
     is_evidence: bool = False
 
 
-@frozen
+@frozen(order=True)
 class Step:
-    """One link of an origin, such as ("mx", "example.net") or ("include", "_spf.example.net")."""
+    """One link of an origin, such as ("mx", "example.net") or ("include", "_spf.example.net").
+
+    Origins have an order, so that a network to which several lead is written the same way each run.
+    """
 
     kind: str
     name: str
