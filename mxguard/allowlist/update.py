@@ -10,6 +10,7 @@ and so does what was only pinned. Pure: the time is an argument, and no file is 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from attrs import evolve, frozen
 
 from mxguard.allowlist.consolidate import consolidate
 from mxguard.allowlist.index import Index
+from mxguard.allowlist.join import joined
 from mxguard.allowlist.limits import refusal
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
 from mxguard.model.configuration import DAY, LimitsSection
@@ -25,6 +27,8 @@ from mxguard.model.lookup import PeerAnswer, SourcedNetwork
 from mxguard.model.peer import Peer, SourceKind
 from mxguard.model.ranges import merge, subtract
 
+_SourceKey = tuple[str, str]
+"""The kind and the name of a source, as the first step of an origin has them."""
 _LONGEST_TTL = 7 * DAY
 """Resolvers keep nothing longer, whatever it says (RFC 8767 section 4); a TTL can say 68 years."""
 
@@ -44,9 +48,9 @@ def update(
     """The next allowlist; `answers` has one answer for each peer, in the same order."""
     entries: list[Entry] = []
     states: list[PeerState] = []
-    configured = {peer.name for peer in peers}
+    known_of = _Known(previous, peers)
     for peer, answer in zip(peers, answers, strict=True):
-        known = _known(previous, peer, configured) if previous else ()
+        known = known_of(peer.name)
         room = rules.limits.max_networks - len(entries)
         believed = _next_entries(peer, answer, known, rules, refused=False)
         refused = _refused(peer, answer, rules, room) or _outgrown(
@@ -59,31 +63,52 @@ def update(
     return Allowlist(tuple(entries), tuple(states))
 
 
-def _known(previous: Allowlist, peer: Peer, configured: AbstractSet[str]) -> tuple[Entry, ...]:
-    """What the lock has of a peer: under its name, or under the one that it had until now.
+class _Known:
+    """What the lock has of a peer, and of the sources that were another peer's until now.
 
-    A peer that is given another name while DNS fails would else lose all that was known of it.
+    A peer that is renamed, or a source that moves to another peer, while DNS fails would else lose
+    all that was known of it.
     """
-    known = previous.of(peer.name)
-    earlier = (state.name for state in previous.peers if state.name not in configured)
-    while not known and (name := next(earlier, None)) is not None:
-        known = tuple(_still_stated(peer, previous.of(name)))
-    return known
+
+    def __init__(self, previous: Allowlist | None, peers: Sequence[Peer]) -> None:
+        self._stated = {peer.name: _dns_sources(peer) for peer in peers}
+        self._entries: dict[str, list[Entry]] = defaultdict(list)
+        self._given_up: dict[str, set[_SourceKey]] = defaultdict(set)
+        for entry in previous.entries if previous else ():
+            self._entries[entry.peer].append(entry)
+            led = {(origin[0].kind, origin[0].name) for origin in entry.origins}
+            self._given_up[entry.peer] |= led - self._stated.get(entry.peer, frozenset())
+
+    def __call__(self, peer: str) -> tuple[Entry, ...]:
+        known = tuple(self._entries.get(peer, ()))
+        for other, given_up in self._given_up.items():
+            moved = given_up & self._stated[peer]
+            if other != peer and moved:
+                known = joined(known, _led_to_by(moved, self._entries[other]))
+        return known
 
 
-def _still_stated(peer: Peer, known: Sequence[Entry]) -> list[Entry]:
-    """The entries to which DNS led from a source that the peer still has, by that way alone."""
-    sources = {
-        (source.kind.value, source.name)
-        for source in peer.sources
-        if source.kind is not SourceKind.PINNED
-    }
+def _led_to_by(sources: AbstractSet[_SourceKey], known: Sequence[Entry]) -> list[Entry]:
+    """The entries to which DNS led from one of these sources, by that way alone."""
     result: list[Entry] = []
     for entry in known:
         origins = tuple(x for x in entry.origins if (x[0].kind, x[0].name) in sources)
         if origins:
             result.append(evolve(entry, origins=origins))
     return result
+
+
+def _still_stated(peer: Peer, known: Sequence[Entry]) -> list[Entry]:
+    """The entries to which DNS led from a source that the peer still has, by that way alone."""
+    return _led_to_by(_dns_sources(peer), known)
+
+
+def _dns_sources(peer: Peer) -> frozenset[_SourceKey]:
+    return frozenset(
+        (source.kind.value, source.name)
+        for source in peer.sources
+        if source.kind is not SourceKind.PINNED
+    )
 
 
 def _refused(peer: Peer, answer: PeerAnswer, rules: Rules, room: int) -> str:

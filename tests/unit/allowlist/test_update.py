@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +21,8 @@ NOW = datetime(2027, 3, 1, 4, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=25)
 LIMITS = LimitsSection()
 SPF = Source(SourceKind.SPF, "example.net")
+OTHER = Source(SourceKind.SPF, "example.com")
+THIRD = Source(SourceKind.HOST, "relay.example")
 PINNED = Source(SourceKind.PINNED, "backup", (parse_network("81.169.146.152/31"),))
 
 
@@ -232,6 +235,53 @@ def test_a_new_peer_takes_nothing_of_one_that_is_still_there() -> None:
     said = [answer("8.8.8.0/24"), answer(failed=True)]
     second = update(first, both, said, Rules(LIMITS, NOW))
     assert [entry.peer for entry in second.entries] == ["backup"]
+
+
+def test_an_address_to_which_two_ways_lead_has_both_as_its_origins() -> None:
+    both = answer("8.8.8.8").networks + answer("8.8.8.8", source=OTHER).networks
+    first = run(None, PeerAnswer("backup", both), of=peer(SPF, OTHER))
+    second = run(None, PeerAnswer("backup", both[::-1]), of=peer(SPF, OTHER))
+    assert first.entries == second.entries
+    assert {origin[0].name for origin in first.entries[0].origins} == {SPF.name, OTHER.name}
+
+
+def of_two(*of_each: Sequence[Source]) -> list[Peer]:
+    return [
+        peer(*sources, name=name) for name, sources in zip(("one", "two"), of_each, strict=True)
+    ]
+
+
+def test_a_source_that_moves_to_another_peer_while_dns_fails_takes_its_networks_along() -> None:
+    rules = Rules(LIMITS, NOW)
+    said = [answer("8.8.8.0/24"), answer("9.9.9.0/24", "1.1.1.1", source=OTHER)]
+    first = update(None, of_two([SPF], [OTHER]), said, rules)
+    less = [answer("8.8.8.0/24"), answer("9.9.9.0/24", source=OTHER)]
+    second = update(first, of_two([SPF], [OTHER]), less, rules)
+    moved = of_two([SPF, OTHER], [THIRD])
+    third = update(second, moved, [answer(failed=True), answer(failed=True)], rules)
+    assert [(e.peer, str(e.network), e.state) for e in third.entries] == [
+        ("one", "1.1.1.1/32", EntryState.HELD),
+        ("one", "8.8.8.0/24", EntryState.CURRENT),
+        ("one", "9.9.9.0/24", EntryState.CURRENT),
+    ]
+
+
+def test_what_overlaps_with_what_the_peer_has_is_one_network_of_both_sources() -> None:
+    rules = Rules(LIMITS, NOW)
+    said = [answer("8.8.8.0/24"), answer("8.8.8.8", "8.8.9.0/24", source=OTHER)]
+    first = update(None, of_two([SPF], [OTHER]), said, rules)
+    failed = [answer(failed=True), answer(failed=True)]
+    second = update(first, of_two([SPF, OTHER], [THIRD]), failed, rules)
+    assert listed(second) == ["8.8.8.0/23 current"]
+    assert {origin[0].name for origin in second.entries[0].origins} == {SPF.name, OTHER.name}
+
+
+def test_a_source_that_two_peers_have_is_taken_from_neither() -> None:
+    rules = Rules(LIMITS, NOW)
+    first = update(None, of_two([SPF], [OTHER]), [answer("8.8.8.8"), answer("9.9.9.9")], rules)
+    both = of_two([SPF], [OTHER, SPF])
+    second = update(first, both, [answer("8.8.8.8"), answer(failed=True)], rules)
+    assert ("one", "8.8.8.8/32") in {(e.peer, str(e.network)) for e in second.entries}
 
 
 def test_a_pinned_network_keeps_its_first_sighting() -> None:
