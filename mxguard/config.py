@@ -8,6 +8,7 @@ faults name the file, the key path and the value. What can only be judged with t
 from __future__ import annotations
 
 import datetime
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def read_configuration(
     `known_providers` are the names of the catalogue; given them, an unknown one is a fault among
     the others. Raises ConfigurationError with every fault.
     """
-    return check(read_toml(path), path, known_providers=known_providers)
+    hint = f"'mxguard init --config {shlex.quote(str(path))}' writes one to start from"
+    return check(read_toml(path, hint=hint), path, known_providers=known_providers)
 
 
 def check(

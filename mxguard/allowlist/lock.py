@@ -2,7 +2,8 @@
 
 One network a line in a stable order, so that a person can read it and a diff is short. A digest
 over the content tells a damaged file from a good one: a flipped bit would otherwise be a stranger's
-address. Raises LockError with what is wrong and what to do; such a file is never overwritten.
+address. Raises LockError with what is wrong and what to do; such a file is never overwritten. A
+lock that is no regular file is refused (RefusedError), a link too, which a write would replace.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mxguard.model.allowlist import Allowlist
 from mxguard.model.document import SCHEMA, VERSION, from_document, to_document
 from mxguard.model.errors import LockError, UndecidedError
 from mxguard.model.network import NetworkError
-from mxguard.system.files import write_whole
+from mxguard.system.files import read_regular, write_whole
 
 NAME = "lock.json"
 _FRESHNESS = timedelta(hours=1)
@@ -30,13 +31,13 @@ _FRESHNESS = timedelta(hours=1)
 def read_lock(path: Path) -> Allowlist | None:
     """The allowlist, or None where there is no lock yet."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        found = read_regular(path)
+    except UndecidedError as error:
+        raise LockError(str(error)) from error
+    if found is None:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LockError(f"{path} cannot be read: {error}") from error
     try:
-        document = json.loads(text)
+        document = json.loads(found.content.decode())
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"it is not JSON ({error})") from error
     _check_schema(path, document)

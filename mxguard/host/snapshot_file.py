@@ -7,8 +7,11 @@ whatever is not a whole snapshot that this version understands.
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
+import io
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from functools import cache
@@ -18,13 +21,15 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
-from mxguard.model.errors import UndecidedError
+from mxguard.model.errors import RefusedError, UndecidedError
 from mxguard.model.network import Network, NetworkError, parse_network
 from mxguard.model.snapshot import Snapshot
-from mxguard.system.files import write_whole
+from mxguard.system.files import read_regular, write_whole
 
 _NAME = "mxguard.snapshot"
 _VERSION = 1
+_LARGEST = 256 << 20
+"""Bytes, packed or not: a set of 100,000 networks takes ten million."""
 _MODE = 0o600
 """It tells how a host is defended."""
 
@@ -39,10 +44,12 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
 def read_snapshot(path: Path) -> Snapshot:
     """The snapshot in `path`."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UndecidedError(f"{path} cannot be read: {error.strerror}") from error
-    content = _unpack(path, data)
+        found = read_regular(path, largest=_LARGEST, follow=True)
+    except RefusedError as error:
+        raise UndecidedError(str(error)) from error
+    if found is None:
+        raise UndecidedError(f"{path} cannot be read: {os.strerror(errno.ENOENT)}")
+    content = _unpack(path, found.content)
     _check_schema(path, content)
     try:
         return cast(Snapshot, _value(Snapshot, content["snapshot"]))
@@ -52,15 +59,18 @@ def read_snapshot(path: Path) -> Snapshot:
 
 def _unpack(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        text = gzip.decompress(data)
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as unpacked:
+            text = unpacked.read(_LARGEST + 1)
     except gzip.BadGzipFile as error:
         words = "damaged snapshot" if "CRC" in str(error) else "file that is no snapshot"
         raise UndecidedError(f"{path} is a {words}: {error}") from error
     except (EOFError, zlib.error) as error:
         raise UndecidedError(f"{path} is a damaged snapshot: {error}") from error
+    if len(text) > _LARGEST:
+        raise UndecidedError(f"{path} is longer than {_LARGEST >> 20} MiB when it is unpacked")
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UndecidedError(f"{path} is a file that is no snapshot: {error}") from error
     if not isinstance(content, dict):
         raise UndecidedError(f"{path} is a file that is no snapshot")

@@ -1,6 +1,7 @@
 """Files that are either whole or not there, and a lock that one run holds at a time.
 
-Symbolic links are never followed at the end of a path. Folders above it are the caller's matter.
+Symbolic links are not followed at the end of a path, but for a file that a person names to be read.
+Folders above it are the caller's matter.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ STAGED = ".mxguard-new"
 BACKUP = ".mxguard-old"
 """How the name of every kept earlier file ends."""
 
+LARGEST = 512 << 20
+"""Bytes of a file that is read as a whole: more than an allowlist of a million networks takes."""
+
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -37,20 +41,24 @@ class FileState:
     gid: int
 
 
-def read_regular(path: Path) -> FileState | None:
+def read_regular(path: Path, *, largest: int = LARGEST, follow: bool = False) -> FileState | None:
     """The regular file at `path`, or None where nothing is.
 
-    Raises RefusedError where something else stands there (a link, a folder, a device), and
-    UndecidedError where it cannot be read.
+    `follow` is for a file that a person named: it may be a link. Raises RefusedError where
+    something else stands there (a link, a folder, a device), and UndecidedError where it cannot be
+    read or holds more than `largest` bytes.
     """
+    # Without O_NONBLOCK, opening a named pipe would wait for its writer.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for its writer.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, flags)
         with open(handle, "rb") as file:
             seen = os.fstat(handle)
             if not stat.S_ISREG(seen.st_mode):
                 raise RefusedError(f"{path} is not a regular file")
-            content = file.read()
+            content = file.read() if seen.st_size <= largest else None
+            if content is None:
+                raise UndecidedError(f"{path} is longer than {largest >> 20} MiB")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -76,10 +84,11 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` in one step: staged beside it, synced, renamed, the folder synced.
 
     Where a file is there already, its owner and mode are kept. A symbolic link is replaced, not
-    followed. Raises UndecidedError with the system's word (disk full, read-only, no such folder);
-    the earlier file then stands untouched.
+    followed; a device or a pipe is refused (RefusedError). Raises UndecidedError with the system's
+    word (disk full, read-only, no such folder); what stood there then stands untouched.
     """
     try:
+        _refuse_special(path)
         staged = stage(path, content, mode=mode)
         try:
             os.replace(staged, path)
@@ -89,6 +98,14 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise UndecidedError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _refuse_special(path: Path) -> None:
+    """A rename puts a file in the place of anything, be it /dev/null."""
+    with contextlib.suppress(FileNotFoundError):
+        kind = stat.S_IFMT(path.lstat().st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
+            raise RefusedError(f"{path} is not a regular file")
 
 
 def stage(path: Path, content: bytes, *, mode: int = 0o644, name: Path | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,10 @@ def test_a_faulty_rules_file_is_named_itself(tmp_path: Path) -> None:
     (fault,) = refused(tmp_path, '[[peer]]\nname = "p"\nprovider = "a"\n', catalogue)
     assert fault.file == str(tmp_path / "rules/providers/a.toml")
     assert fault.key == "ports[0]"
+
+
+def test_a_pipe_among_the_rules_is_a_fault_and_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "providers").mkdir()
+    os.mkfifo(tmp_path / "providers" / "strato-backup-mx.toml")
+    with pytest.raises(ConfigurationError, match=r"mx\.toml: is not a regular file"):
+        load_catalogue([tmp_path, RULES]).provider("strato-backup-mx")

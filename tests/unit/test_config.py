@@ -244,9 +244,16 @@ def test_a_file_that_is_nested_without_end_is_a_fault_of_the_file(tmp_path: Path
     assert fault.message == "is nested too deeply"
 
 
-def test_a_file_without_an_end_is_a_fault_of_the_file() -> None:
-    with pytest.raises(ConfigurationError, match="is longer than 64 MiB"):
+def test_a_device_without_an_end_is_a_fault_of_the_file() -> None:
+    with pytest.raises(ConfigurationError, match="is not a regular file"):
         read_configuration(Path("/dev/zero"))
+
+
+def test_a_file_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "mxguard.toml").write_text(PEER)
+    os.truncate(tmp_path / "mxguard.toml", 1 << 30)
+    with pytest.raises(ConfigurationError, match="is longer than 64 MiB"):
+        read_configuration(tmp_path / "mxguard.toml")
 
 
 @pytest.mark.parametrize("mark", ["0", "3", "0x1_0000_0000", "-1", '"0x1"', "true"])
@@ -257,10 +264,15 @@ def test_a_mark_is_exactly_one_bit(tmp_path: Path, mark: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["etc/x", "/", "/etc/../x", "/etc/./x", "/etc//x", '/etc/x\\"; }', "/etc/a b", "/etc/$x",
-     "/etc/x\\n", ""],
+     "/etc/x\\n", "", "/etc/a,b", "/etc/a'b", "/etc/%x", "/etc/a\\tb", "/etc/{x}", "/etc/#x"],
 )  # fmt: skip
-def test_a_path_is_absolute_and_cannot_leave_its_place(tmp_path: Path, path: str) -> None:
-    assert keys(tmp_path, f'{PEER}[paths]\nstate = "{path}"\n') == ["paths.state"]
+@pytest.mark.parametrize(
+    "key",
+    ["paths.state", "targets.nftables.path", "targets.postfix.path", "targets.postfix.config"],
+)
+def test_a_path_is_absolute_and_cannot_leave_its_place(tmp_path: Path, key: str, path: str) -> None:
+    table, _, setting = key.rpartition(".")
+    assert keys(tmp_path, f'{PEER}[{table}]\n{setting} = "{path}"\n') == [key]
 
 
 @pytest.mark.parametrize(
@@ -290,13 +302,28 @@ def test_an_acceptance_needs_a_reason(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"none\.toml: cannot be read: No such file"):
+    with pytest.raises(
+        ConfigurationError, match=r"none\.toml: cannot be read: No such file"
+    ) as caught:
         read_configuration(tmp_path / "none.toml")
+    assert f"'mxguard init --config {tmp_path}/none.toml' writes one" in str(caught.value)
 
 
 def test_a_folder_is_not_a_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigurationError, match="is not a regular file"):
         read_configuration(tmp_path)
+
+
+def test_nor_is_a_pipe_which_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match="pipe: is not a regular file"):
+        read_configuration(tmp_path / "pipe")
+
+
+def test_a_link_to_a_configuration_is_one(tmp_path: Path) -> None:
+    (tmp_path / "real.toml").write_text(PEER)
+    (tmp_path / "mxguard.toml").symlink_to("real.toml")
+    assert read_configuration(tmp_path / "mxguard.toml").peers
 
 
 def test_toml_that_cannot_be_parsed_is_told_with_its_line(tmp_path: Path) -> None:

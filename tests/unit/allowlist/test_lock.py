@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from attrs import evolve
 
 from mxguard.allowlist.lock import read_lock, renew_lock, write_lock
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
-from mxguard.model.errors import LockError, UndecidedError
+from mxguard.model.errors import LockError, RefusedError, UndecidedError
 from mxguard.model.lookup import Lookup, Outcome, Problem, ProblemKind, Step
 from mxguard.model.network import parse_network
 
@@ -166,7 +167,27 @@ def write_with_digest(lock: Path, document: dict[str, object]) -> None:
 
 def test_bytes_that_are_no_text_are_damage(lock: Path) -> None:
     lock.write_bytes(b"\xff\xfe" + lock.read_bytes())
-    with pytest.raises(LockError, match="cannot be read"):
+    with pytest.raises(LockError, match="is damaged: it is not JSON"):
+        read_lock(lock)
+
+
+def test_a_link_is_refused_which_the_next_write_would_replace(lock: Path) -> None:
+    lock.rename(lock.with_name("elsewhere.json"))
+    lock.symlink_to("elsewhere.json")
+    with pytest.raises(RefusedError, match="is a symbolic link"):
+        read_lock(lock)
+
+
+def test_a_pipe_is_refused_at_once(lock: Path) -> None:
+    lock.unlink()
+    os.mkfifo(lock)
+    with pytest.raises(RefusedError, match="is not a regular file"):
+        read_lock(lock)
+
+
+def test_a_file_of_a_gigabyte_is_not_read(lock: Path) -> None:
+    os.truncate(lock, 1 << 30)
+    with pytest.raises(LockError, match="is longer than 512 MiB"):
         read_lock(lock)
 
 

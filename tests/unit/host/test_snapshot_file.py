@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import stat
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import attrs
 import pytest
 
 from mxguard.host.snapshot_file import read_snapshot, write_snapshot
-from mxguard.model.errors import UndecidedError
+from mxguard.model.errors import RefusedError, UndecidedError
 from mxguard.model.network import parse_network
 from mxguard.model.snapshot import (
     InterfaceAddress,
@@ -141,6 +142,41 @@ def test_a_missing_and_a_strange_part_are_damage(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_undecided(tmp_path: Path) -> None:
     with pytest.raises(UndecidedError, match="cannot be read: No such file"):
         read_snapshot(tmp_path / "none")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UndecidedError, match="pipe is not a regular file"):
+        read_snapshot(tmp_path / "pipe")
+
+
+def test_a_file_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 30)
+    with pytest.raises(UndecidedError, match="large is longer than 256 MiB"):
+        read_snapshot(tmp_path / "large")
+
+
+def test_nor_is_one_unpacked_that_says_nothing_for_longer_than_any_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mxguard.host.snapshot_file._LARGEST", 1 << 20)
+    (tmp_path / "bomb").write_bytes(gzip.compress(bytes((1 << 20) + 1)))
+    with pytest.raises(UndecidedError, match="bomb is longer than 1 MiB when it is unpacked"):
+        read_snapshot(tmp_path / "bomb")
+
+
+def test_a_link_that_a_person_names_is_read(tmp_path: Path) -> None:
+    write_snapshot(tmp_path / "of-today", SNAPSHOT)
+    (tmp_path / "latest").symlink_to("of-today")
+    assert read_snapshot(tmp_path / "latest") == SNAPSHOT
+
+
+def test_a_device_is_not_replaced_by_a_snapshot(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "special")
+    with pytest.raises(RefusedError, match="special is not a regular file"):
+        write_snapshot(tmp_path / "special", SNAPSHOT)
+    assert stat.S_ISFIFO((tmp_path / "special").stat().st_mode)
 
 
 def test_a_folder_that_is_not_there_is_undecided(tmp_path: Path) -> None:
