@@ -75,6 +75,7 @@ class ProgramError(UndecidedError):
     """A program that mxguard relies on is missing, failed or hung.
 
     `argv` is the command, `returncode` None where it did not run to its end, `output` what it said.
+    The message quotes how it begins and how it ends: nft repeats every line that it does not like.
     """
 
     def __init__(self, argv: Sequence[str], returncode: int | None, output: str) -> None:
@@ -82,7 +83,18 @@ class ProgramError(UndecidedError):
         self.returncode = returncode
         self.output = output
         ended = "could not be run" if returncode is None else f"ended with code {returncode}"
-        super().__init__(f"{' '.join(self.argv)} {ended}: {output.strip() or '(no output)'}")
+        said = _shortened(output.strip()) or "(no output)"
+        super().__init__(f"{_shortened(' '.join(self.argv))} {ended}: {said}")
+
+
+_QUOTED_HEAD, _QUOTED_TAIL = 2000, 1000
+
+
+def _shortened(text: str) -> str:
+    left_out = len(text) - _QUOTED_HEAD - _QUOTED_TAIL
+    if left_out <= 0:
+        return text
+    return f"{text[:_QUOTED_HEAD]} […{left_out} characters left out…] {text[-_QUOTED_TAIL:]}"
 
 
 class LockError(UndecidedError):
