@@ -56,12 +56,20 @@ class StoppedBy:
     program: str | None = None
 
 
+class Part(StrEnum):
+    """Which packet of a handshake: the peer's SYN, the host's answer to it, the peer's ACK."""
+
+    SYN = "syn"
+    ANSWER = "answer"
+    ACK = "ack"
+
+
 @frozen
 class Hop:
     """One thing that a traced packet met: a rule, a chain's policy, a routing decision.
 
     `verdict` is what it decided there ("accept", "continue", "drop", "jump NAME"…). `program` as in
-    StoppedBy.
+    StoppedBy. `part` is the packet.
     """
 
     hook: str
@@ -72,6 +80,7 @@ class Hop:
     text: str
     verdict: str
     program: str | None = None
+    part: Part = Part.SYN
 
 
 @frozen

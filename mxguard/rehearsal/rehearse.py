@@ -22,14 +22,13 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.network import Network
 from mxguard.model.ranges import subtract
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import Hop, Reachability, Remedy, StopKind, StoppedBy, Verdict
+from mxguard.model.verdict import Hop, Part, Reachability, Remedy, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal.address_classes.classes import classes
 from mxguard.rehearsal.host_copy.copy import remarks
 from mxguard.rehearsal.mending.mend import Means, group_stops, mend
 from mxguard.rehearsal.mending.remedies import Stop
 from mxguard.rehearsal.tracing.diagnose import diagnose
 from mxguard.rehearsal.tracing.naming import stopped_by
-from mxguard.rehearsal.tracing.trace import Part
 from mxguard.rehearsal.tracing.verdicts import Evidence, decide, stopping_hop
 from mxguard.rehearsal.trials import instrument, state
 from mxguard.rehearsal.trials.attempts import Attempt, Outcome

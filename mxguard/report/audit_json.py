@@ -46,6 +46,7 @@ def trace_document(found: Sequence[Reachability]) -> dict[str, Any]:
 
 def _hop(hop: Hop) -> dict[str, Any]:
     return {
+        "packet": hop.part.value,
         "hook": hop.hook,
         "family": hop.family,
         "table": hop.table,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from mxguard.model.audit import Audit
-from mxguard.model.verdict import Reachability
+from mxguard.model.verdict import Hop, Part, Reachability
 from mxguard.report.audited import Audited, Report, of_lines
 from mxguard.report.history import history_text
 from mxguard.report.reach import reach
@@ -41,21 +42,25 @@ def reach_text(audit: Audit) -> list[str]:
     return lines
 
 
+_PACKETS = {
+    Part.SYN: "SYN, from the address",
+    Part.ANSWER: "SYN-ACK, the answer to it",
+    Part.ACK: "ACK, from the address again",
+}
+
+
 def trace_text(found: Sequence[Reachability]) -> list[str]:
-    """One address's way to each destination: hook by hook, chain by chain, verdict by verdict."""
+    """One address's way to each destination: packet by packet, hook by hook, rule by rule."""
     return [line for item in found for line in _trace_lines(item)]
 
 
 def _trace_lines(item: Reachability) -> list[str]:
     lines = [f"{item.source.address} to {item.destination.address} port {item.port}"]
-    place = ""
-    for hop in item.hops:
-        here = f"  {hop.hook}: {hop.family} {hop.table} {hop.chain}"
-        if here != place:
-            lines.append(here)
-            place = here
-        handle = "" if hop.handle is None else f" (handle {hop.handle})"
-        lines.append(f"    {hop.text}{handle} -> {hop.verdict}")
+    for part, of_part in itertools.groupby(item.hops, key=lambda hop: hop.part):
+        lines.append(f"  {_PACKETS[part]}")
+        for place, there in itertools.groupby(of_part, key=_place):
+            lines.append(f"    {place}")
+            lines += [f"      {_decision(hop)}" for hop in there]
     outcome = f"  {item.verdict}"
     if item.attempted > 1:
         outcome += f", {item.delivered} of {item.attempted} connections at once"
@@ -64,3 +69,12 @@ def _trace_lines(item: Reachability) -> list[str]:
     if item.reason:
         outcome += f" ({item.reason})"
     return [*lines, outcome]
+
+
+def _place(hop: Hop) -> str:
+    return f"{hop.hook}: {hop.family} {hop.table} {hop.chain}"
+
+
+def _decision(hop: Hop) -> str:
+    handle = "" if hop.handle is None else f" (handle {hop.handle})"
+    return f"{hop.text}{handle} -> {hop.verdict}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailhost import configuration, mail_host, rehearsed
 
 from mxguard.model.network import parse_network
-from mxguard.model.verdict import StopKind, Verdict
+from mxguard.model.verdict import Part, StopKind, Verdict
 from mxguard.rehearsal.rehearse import trace_address
 
 A, B = "81.169.146.152", "81.169.146.153"
@@ -85,6 +85,7 @@ def test_a_trace_goes_hook_by_hook_and_says_every_verdict() -> None:
         ("input", "mail", "accept"),
         ("input", "f2b-chain", "accept"),
     ]
+    assert [hop.part for hop in found.hops[:4]] == [Part.SYN, Part.SYN, Part.SYN, Part.ACK]
 
 
 def test_a_trace_of_a_stopped_address_ends_at_what_stops_it() -> None:

@@ -15,12 +15,11 @@ from attrs import evolve, frozen
 from mxguard.model.bans import ban_of
 from mxguard.model.errors import ProgramError
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import Remedy, StoppedBy
+from mxguard.model.verdict import Part, Remedy, StoppedBy
 from mxguard.rehearsal.host_copy.copy import Copy
 from mxguard.rehearsal.mending.guards import Guard, guard_against
 from mxguard.rehearsal.mending.remedies import Proposal, Stop, guard_proposal, proposals
 from mxguard.rehearsal.tracing.naming import stopped_by
-from mxguard.rehearsal.tracing.trace import Part
 from mxguard.rehearsal.tracing.verdicts import stopping_hop
 from mxguard.rehearsal.trials.plan import Case
 from mxguard.rehearsal.trials.scene import Change, open_scene

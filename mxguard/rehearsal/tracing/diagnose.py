@@ -15,11 +15,10 @@ from attrs import frozen
 from mxguard.model.errors import ProgramError
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import StopKind, StoppedBy
+from mxguard.model.verdict import Part, StopKind, StoppedBy
 from mxguard.rehearsal.host_copy import neighbours
 from mxguard.rehearsal.host_copy.copy import Copy
 from mxguard.rehearsal.tracing.naming import stopped_by
-from mxguard.rehearsal.tracing.trace import Part
 from mxguard.rehearsal.trials.plan import Case, gateways
 from mxguard.rehearsal.trials.scene import Scene, Traced, open_scene
 from mxguard.system import sysctls

@@ -24,6 +24,7 @@ from typing import NamedTuple
 from attrs import frozen
 
 from mxguard.model.errors import UndecidedError
+from mxguard.model.verdict import Part
 from mxguard.rehearsal.trials.packets import ACK, SYN, Segment, is_discovery, parse_headers
 from mxguard.system import netlink, nftables
 from mxguard.system.namespaces import Namespace
@@ -119,14 +120,6 @@ class Packet(NamedTuple):
 
     segment: Segment | None
     is_discovery: bool
-
-
-class Part(StrEnum):
-    """Which packet of a handshake."""
-
-    SYN = "syn"
-    ANSWER = "answer"
-    ACK = "ack"
 
 
 class Tracer:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import Factory, field, frozen
 
-from mxguard.model.verdict import Hop, StopKind, StoppedBy, Verdict
-from mxguard.rehearsal.tracing.trace import Part
+from mxguard.model.verdict import Hop, Part, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal.trials.attempts import Outcome
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 from mxguard.model.errors import UndecidedError
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Link, Listener
+from mxguard.model.verdict import Part
 from mxguard.rehearsal.host_copy.copy import Copy
 from mxguard.rehearsal.mending import shell
-from mxguard.rehearsal.tracing.trace import Part, Step, Tracer, steps_of
+from mxguard.rehearsal.tracing.trace import Step, Tracer, steps_of
 from mxguard.rehearsal.trials.attempts import Attempt, Caller, Listeners
 from mxguard.rehearsal.trials.plan import Case
 from mxguard.rehearsal.trials.scene import Scene

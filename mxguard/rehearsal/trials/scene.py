@@ -10,15 +10,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import Hop
+from mxguard.model.verdict import Hop, Part
 from mxguard.rehearsal.host_copy import links, neighbours
 from mxguard.rehearsal.host_copy.copy import Copy, build_copy
 from mxguard.rehearsal.tracing.naming import FAMILIES, ChainName, Naming, base_chains
-from mxguard.rehearsal.tracing.trace import Part, Tracer, reached, steps_of
+from mxguard.rehearsal.tracing.trace import Tracer, reached, steps_of
 from mxguard.rehearsal.trials import state
 from mxguard.rehearsal.trials.attempts import Attempt, Caller, Listeners, Outcome
 from mxguard.rehearsal.trials.plan import Case, gateways, neighbour_macs
@@ -115,7 +115,10 @@ class Scene:
         steps = tracer.read()
         shown = next((one for one in outcomes if not one.established), outcomes[0])
         parts = steps_of(steps, shown.sequence)
-        hops = {part: naming.hops(found) for part, found in parts.items()}
+        hops = {
+            part: tuple(evolve(hop, part=part) for hop in naming.hops(found))
+            for part, found in parts.items()
+        }
         discovery = naming.hops(step for step in steps if step.is_discovery)
         return Traced(shown, hops, reached(steps, shown.sequence), discovery)
 

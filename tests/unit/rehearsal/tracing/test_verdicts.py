@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mxguard.model.verdict import Hop, StopKind, StoppedBy, Verdict
-from mxguard.rehearsal.tracing.trace import Part
+from mxguard.model.verdict import Hop, Part, StopKind, StoppedBy, Verdict
 from mxguard.rehearsal.tracing.verdicts import Evidence, decide
 from mxguard.rehearsal.trials.packets import Refusal
 from tests.unit.rehearsal.hosts import outcome
