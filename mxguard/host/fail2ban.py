@@ -34,8 +34,9 @@ def read_fail2ban(
     try:
         commands.run([*asking, "ping"], timeout=10.0)
     except ProgramError:
-        return Fail2ban(jails, is_running=False)
-    return Fail2ban(tuple(_live(jail, asking) for jail in jails), is_running=True)
+        return Fail2ban(jails, is_running=False, directory=configuration)
+    live = tuple(_live(jail, asking) for jail in jails)
+    return Fail2ban(live, is_running=True, directory=configuration)
 
 
 def parse_dump(shown: str) -> tuple[Jail, ...]:

@@ -9,19 +9,19 @@ from mxguard.checks import postfix as postfix_checks
 from mxguard.checks.postfix import Watched
 from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
+from mxguard.jobs.ban_remedies import with_tried_bans
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.mail_peers import mail_peers
 from mxguard.jobs.mail_remedies import Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
-from mxguard.model.finding import Finding
 from mxguard.model.mailserver import (
     MailAudit,
     MailPeer,
-    MailRehearsal,
     MailSettings,
     PostfixConfiguration,
+    SmtpAttempt,
 )
 from mxguard.model.peer import Provider
 from mxguard.model.snapshot import Snapshot
@@ -53,10 +53,15 @@ def audit_mail(
     except UndecidedError as error:
         return MailAudit(undecided=(f"Postfix's configuration could not be read: {error}",))
     peers, remarks = mail_peers(configuration, allowlist, snapshot, reachability, instances)
-    parts = [
-        _rehearse(loaded, allowlist, snapshot, postfix, theirs, with_services=with_services)
-        for postfix, theirs in _shared_out(instances, peers)
-    ]
+    parts: list[MailAudit] = []
+    logged: list[SmtpAttempt] = []
+    for postfix, theirs in _shared_out(instances, peers):
+        part, more = _rehearse(
+            loaded, allowlist, snapshot, postfix, theirs, with_services=with_services
+        )
+        parts.append(part)
+        logged.extend(more)
+    parts.append(_bans(logged, allowlist))
     return MailAudit(
         smtp=tuple(attempt for part in parts for attempt in part.smtp),
         findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
@@ -90,8 +95,8 @@ def _rehearse(
     peers: Sequence[MailPeer],
     *,
     with_services: bool,
-) -> MailAudit:
-    """One instance's part, in a copy of its own."""
+) -> tuple[MailAudit, tuple[SmtpAttempt, ...]]:
+    """One instance's part, in a copy of its own, and all that was logged in it."""
     configuration = loaded.configuration
     settings = MailSettings(
         recipient=_recipient(configuration, postfix),
@@ -116,26 +121,26 @@ def _rehearse(
     try:
         trial = attempt(postfix)
     except UndecidedError as error:
-        return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",))
-    of_bans, unread = _bans(trial.rehearsal, allowlist)
-    return MailAudit(
+        return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",)), ()
+    audit = MailAudit(
         smtp=trial.rehearsal.smtp,
-        findings=(*with_tried_remedies(trial, postfix, attempt), *of_bans),
-        undecided=(*trial.rehearsal.reasons, *unread),
+        findings=with_tried_remedies(trial, postfix, attempt),
+        undecided=trial.rehearsal.reasons,
     )
+    return audit, trial.rehearsal.logged
 
 
-def _bans(
-    rehearsal: MailRehearsal, allowlist: Allowlist
-) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+def _bans(logged: Sequence[SmtpAttempt], allowlist: Allowlist) -> MailAudit:
+    """fail2ban's part: one for the whole host, whichever instance logged what."""
     try:
         fail2ban = read_fail2ban()
         if fail2ban is None:
-            return (), ()
-        counts = count_failures(fail2ban.jails, rehearsal.logged)
+            return MailAudit()
+        counts = count_failures(fail2ban.jails, logged)
     except UndecidedError as error:
-        return (), (f"fail2ban could not be asked: {error}",)
-    return tuple(fail2ban_checks.findings(fail2ban, counts, allowlist)), ()
+        return MailAudit(undecided=(f"fail2ban could not be asked: {error}",))
+    found = tuple(fail2ban_checks.findings(fail2ban, counts, allowlist))
+    return MailAudit(findings=with_tried_bans(found, fail2ban, counts, allowlist))
 
 
 def _recipient(configuration: Configuration, postfix: PostfixConfiguration) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from attrs import frozen
 
 from mxguard.model.mailserver import Dialogue
-from mxguard.model.network import Network
+from mxguard.model.network import Network, NetworkError, parse_network
+from mxguard.model.ranges import merge, subtract
 
 
 @frozen
@@ -37,6 +40,24 @@ class Jail:
             return any(_is_mail_log(path) for path in self.log_paths)
         return not self.journal_match or any("postfix" in word for word in self.journal_match)
 
+    @property
+    def ignored_networks(self) -> list[Network]:
+        """What its ignoreip holds for certain: names in it are not counted on."""
+        found = (network_of(word) for word in self.ignored)
+        return merge(network for network in found if network is not None)
+
+    def ignores(self, network: Network) -> bool:
+        """Whether all of a network is on its list."""
+        return not subtract([network], self.ignored_networks)
+
+
+def network_of(text: str) -> Network | None:
+    """An address or network as fail2ban prints it; None where it is a name."""
+    try:
+        return parse_network(text)
+    except NetworkError:
+        return None
+
 
 def _is_mail_log(path: str) -> bool:
     name = path.rsplit("/", 1)[-1]
@@ -45,10 +66,14 @@ def _is_mail_log(path: str) -> bool:
 
 @frozen
 class Fail2ban:
-    """The jails; `is_running` is False where no server answers, so that no ban is in force."""
+    """The jails; `is_running` is False where no server answers, so that no ban is in force.
+
+    `directory` is where its configuration lies.
+    """
 
     jails: tuple[Jail, ...]
     is_running: bool
+    directory: Path = Path("/etc/fail2ban")
 
 
 @frozen

@@ -52,3 +52,13 @@ class Finding:
     peer: str | None = None
     severity: Severity = Severity.ERROR
     accepted: bool = False
+
+
+def tried(outcome: str) -> str:
+    """A line below commands that were carried out in a rehearsal, and are not all that it takes."""
+    return f"# tried in a rehearsal: {outcome}"
+
+
+def not_tried(reason: str) -> str:
+    """A line below commands that nobody has carried out yet."""
+    return f"# could not be tried in a rehearsal: {' '.join(reason.split())}"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from audit_lab import of_session
 from lab import Lab
 from mailserver_lab import PEER, MailHost
 
 from mxguard.checks.fail2ban import findings
 from mxguard.host.fail2ban import read_fail2ban
+from mxguard.jobs.ban_remedies import with_tried_bans
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
 from mxguard.model.errors import ProgramError
 from mxguard.model.finding import Finding
@@ -37,6 +41,7 @@ class Server:
         shutil.copytree("/etc/fail2ban", self.folder)
         self.log.touch()
         shutil.rmtree(self.folder / "jail.d")
+        (self.folder / "jail.d").mkdir()
         (self.folder / "action.d" / "nothing.conf").write_text("[Definition]\nactionban = true\n")
         (self.folder / "fail2ban.local").write_text("[Definition]\ndbfile = None\n")
         (self.folder / "jail.local").write_text(
@@ -81,13 +86,16 @@ class Server:
 
 
 def audit(server: Server, attempts: tuple[SmtpAttempt, ...]) -> dict[str, Finding]:
+    """What an audit says of the server, its remedies tried."""
     fail2ban = read_fail2ban(server.folder, server.socket)
     assert fail2ban is not None
     origin = ((Step("pinned", "backup"),),)
     entry = Entry(parse_network(PEER), "backup", (25,), origin, EntryState.CURRENT, NOW, NOW)
     allowlist = Allowlist((entry,), (PeerState("backup", (), (25,), PeerStatus.FRESH),))
     counts = count_failures(fail2ban.jails, attempts)
-    return {finding.id: finding for finding in findings(fail2ban, counts, allowlist)}
+    found = tuple(findings(fail2ban, counts, allowlist))
+    tried = with_tried_bans(found, fail2ban, counts, allowlist)
+    return {finding.id: finding for finding in tried}
 
 
 @pytest.fixture
@@ -101,9 +109,17 @@ def one(attempts: tuple[SmtpAttempt, ...], dialogue: Dialogue) -> SmtpAttempt:
 
 
 def run(command: str, server: Server) -> None:
-    words = command.split()
-    assert words[0] == "fail2ban-client"
-    server.client(*words[1:])
+    """Carry out a line of a remedy on the server, or on its configuration."""
+    words = shlex.split(command)
+    if words[0] == "fail2ban-client":
+        server.client(*words[1:])
+    else:
+        subprocess.run(["sh", "-c", command], check=True)
+
+
+def marks(finding: Finding) -> list[str]:
+    """What a remedy says of itself, where it is not all that it takes."""
+    return [line for line in finding.remedy if line.startswith("#")]
 
 
 def test_the_ban_falls_when_the_audit_says_and_not_after_its_remedies(
@@ -115,20 +131,105 @@ def test_the_ban_falls_when_the_audit_says_and_not_after_its_remedies(
         predicted = audit(server, rehearsed)["MXG502"]
         assert "a silent-close counts 1" in predicted.evidence
         assert "at 3 within" in predicted.evidence
+        assert "seen on a fail2ban of our own: after 3 times silent-close" in predicted.evidence
         for _ in range(2):
             server.write(silent)
         assert not server.bans(PEER, within=2.5)
         server.write(silent)
         assert server.bans(PEER, within=10)
         found = audit(server, rehearsed)
+        assert marks(found["MXG501"]) == marks(found["MXG502"]) == []
         for command in (*found["MXG501"].remedy, *found["MXG502"].remedy):
-            if not command.startswith("#"):
-                run(command, server)
+            run(command, server)
         assert audit(server, rehearsed) == {}
         assert OWN in server.client("get", "postfix", "ignoreip")
         for _ in range(4):
             server.write(silent)
         assert not server.bans(PEER, within=2.5)
+
+
+def test_the_line_for_good_holds_when_fail2ban_is_started_anew(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 1")
+    found = audit(server, rehearsed)["MXG502"]
+    # Nothing runs that could be told so at once.
+    assert [line.split()[0] for line in found.remedy] == ["printf"]
+    run(found.remedy[0], server)
+    with server.running():
+        assert OWN in server.client("get", "postfix", "ignoreip")
+        server.write(one(rehearsed, Dialogue.SILENT_CLOSE))
+        assert not server.bans(PEER, within=2.5)
+
+
+@pytest.mark.parametrize(
+    ("another", "said"),
+    [
+        ("[postfix]\nignoreip = 10.9.9.9\n", "would be banned all the same"),
+        ("[DEFAULT]\nignorecommand = true\n", "does not ban a stranger for the same"),
+    ],
+)
+def test_a_line_that_does_not_do_what_it_should_says_so(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path, another: str, said: str
+) -> None:
+    """A file of the administrator's that is read later, and a jail that lets everybody off."""
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 1")
+    (server.folder / "jail.d" / "zzz.local").write_text(another)
+    found = audit(server, rehearsed)["MXG502"]
+    (mark,) = marks(found)
+    assert said in mark
+
+
+def test_a_fail2ban_of_our_own_acts_on_nothing_and_leaves_nothing(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    acted = tmp_path / "acted"
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 1")
+    text = f"[Definition]\nactionstart = touch {acted}\nactionban = touch {acted}\n"
+    (server.folder / "action.d" / "nothing.conf").write_text(text)
+    database = f"[Definition]\ndbfile = {tmp_path / 'database'}\n"
+    (server.folder / "fail2ban.local").write_text(database)
+    before = files(tmp_path)
+    assert marks(audit(server, rehearsed)["MXG502"]) == []
+    assert files(tmp_path) == before
+    assert not acted.exists()
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+_FOREVER = """
+import sys
+from pathlib import Path
+from mxguard.host.fail2ban import read_fail2ban
+from mxguard.rehearsal.banning.server import laid_out
+fail2ban = read_fail2ban(Path(sys.argv[1]))
+with laid_out(fail2ban, ["postfix"]) as server, server.running():
+    print(server.configuration, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_kill_leaves_no_fail2ban_behind(tmp_path: Path) -> None:
+    server = Server(tmp_path, "maxretry = 1")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _FOREVER, server.folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert Path(process.stdout.readline().strip()).is_dir()
+    # The killed one, what guards the server, its process 1, and the server.
+    assert len(of_session(process.pid)) == 4
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while of_session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert of_session(process.pid) == set()
 
 
 def test_the_shipped_mode_bans_for_unknown_users_that_a_backup_relays(
@@ -149,10 +250,15 @@ def test_a_filter_that_looks_at_none_of_it_bans_nobody_and_the_audit_says_so(
 ) -> None:
     server = Server(tmp_path, "mode = auth\nmaxretry = 1")
     with server.running():
-        assert set(audit(server, rehearsed)) == {"MXG503"}
+        found = audit(server, rehearsed)
+        assert set(found) == {"MXG503"}
+        assert marks(found["MXG503"]) == []
         for attempt in rehearsed:
             server.write(attempt)
         assert not server.bans(PEER, within=2.5)
+        for command in found["MXG503"].remedy:
+            run(command, server)
+        assert audit(server, rehearsed) == {}
 
 
 def test_a_configuration_that_fail2ban_cannot_read_is_an_error_and_not_no_jails(

@@ -40,9 +40,14 @@ def count_failures(jails: Iterable[Jail], attempts: Sequence[SmtpAttempt]) -> li
 
 def _restamped(attempts: Sequence[SmtpAttempt], first: int) -> Iterable[str]:
     for number, attempt in enumerate(attempts):
-        stamp = time.strftime("%b %e %H:%M:%S ", time.localtime(first + number))
-        for line in attempt.log:
-            yield _STAMP.sub(stamp, line, count=1) + "\n"
+        for line in stamped(attempt.log, first + number):
+            yield line + "\n"
+
+
+def stamped(lines: Iterable[str], when: float) -> list[str]:
+    """Lines of a log as if they had been written at another time (seconds since 1970)."""
+    stamp = time.strftime("%b %e %H:%M:%S ", time.localtime(when))
+    return [_STAMP.sub(stamp, line, count=1) for line in lines]
 
 
 def _of_jail(

@@ -21,11 +21,11 @@ COUNT = FailureCount(
 )
 
 
-def check(jail: Jail, *counts: FailureCount) -> dict[str, Finding]:
+def check(jail: Jail, *counts: FailureCount, is_running: bool = True) -> dict[str, Finding]:
     origin = ((Step("pinned", "backup"),),)
     entry = Entry(NETWORK, "backup", (25,), origin, EntryState.CURRENT, NOW, NOW)
     allowlist = Allowlist((entry,), (PeerState("backup", (), (25,), PeerStatus.FRESH),))
-    fail2ban = Fail2ban((jail,), is_running=True)
+    fail2ban = Fail2ban((jail,), is_running=is_running)
     return {finding.id: finding for finding in findings(fail2ban, counts, allowlist)}
 
 
@@ -53,8 +53,14 @@ def test_a_ban_to_come_is_told_with_the_number_at_which_it_falls() -> None:
     assert "at 5 within 10m" in finding.evidence
     assert finding.remedy == (
         "fail2ban-client set postfix addignoreip 198.51.100.0/29",
-        "# for good, in a file under jail.d: [postfix] ignoreip = 10.1.2.3 198.51.100.0/29",
+        "printf '[postfix]\\nignoreip = 10.1.2.3 198.51.100.0/29\\n'"
+        " >/etc/fail2ban/jail.d/zz-mxguard-postfix.local",
     )
+
+
+def test_a_server_that_does_not_run_is_told_nothing_at_run_time() -> None:
+    (line,) = check(jail(), COUNT, is_running=False)["MXG502"].remedy
+    assert line.startswith("printf ")
 
 
 @pytest.mark.triggers("MXG503")
