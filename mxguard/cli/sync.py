@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ from mxguard.cli.common import Session, fail_on_option, mxguard_command, use_col
 from mxguard.cli.completion import peer_names
 from mxguard.cli.progress import lookups
 from mxguard.cli.warnings import warn_of
+from mxguard.jobs import told
 from mxguard.jobs.load import Loaded, load
 from mxguard.jobs.resolve import known_peers, resolution_findings
 from mxguard.jobs.sync import Options, SyncResult, diff_lines, sync
@@ -83,6 +85,9 @@ def command(
     Every change of the firewall is first tried in a disposable copy of this host. Safe to run at
     any time and again: a run that finds nothing to do writes and reloads nothing, one that fails
     puts back what was there, and one that was killed is settled by the next.
+
+    With -q, as cron runs it, a warning is told once a day, and not in every run; where the exit
+    code is not 0, all that is wrong is told every time.
     """
     loaded = load(session.config)
     if unwire or withdraw:
@@ -122,7 +127,18 @@ def _print(
         tell = session.say if is_well and not done.is_changed else session.out
         for line in reach_text(done.audit):
             tell(line)
-    warn_of(session, loaded.notices, _findings(loaded, done))
+    warn_of(session, loaded.notices, _worth_telling(session, loaded, done, dry_run, is_well))
+
+
+def _worth_telling(
+    session: Session, loaded: Loaded, done: SyncResult, dry_run: bool, is_well: bool
+) -> Sequence[Finding]:
+    """All findings; with -q, as for cron's mail, without what it had within a day already."""
+    found = _findings(loaded, done)
+    if not session.quiet or dry_run:
+        return found
+    due = told.fresh(loaded.configuration.paths.state, found, datetime.now(UTC))
+    return due if is_well else found
 
 
 def _events(loaded: Loaded, done: SyncResult) -> Iterator[Event]:

@@ -71,6 +71,9 @@ def test_crons_mail_says_in_a_few_lines_what_changed_and_is_empty_otherwise(
     (line,) = silent.stderr.splitlines()
     assert line.startswith("warning: relay: could not be looked up: ")
     assert "its networks stay as they were" in line
+    same = mxguard(made, "sync", "-q")
+    assert (same.returncode, same.stdout, same.stderr) == (0, "", "")
+    assert "could not be looked up" in mxguard(made, "sync").stderr
 
     made.host.run("nft", "insert rule inet f2b-table f2b-chain ip saddr 198.51.100.77 drop")
     made.host.run("nft", "delete", "table", "inet", "mxguard")
