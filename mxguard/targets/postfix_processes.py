@@ -5,11 +5,13 @@ closes the pipe on which it hears of them, and each ends as soon as it is idle (
 new one has taken over). So the running Postfix needs a reload exactly where one of them is still
 listened to and is older than a table. Nothing is stored for this: the processes and the files say
 it. A session that is open during a reload goes on with the old tables.
+
+Other users' processes are looked into, which takes CAP_SYS_PTRACE: raises UndecidedError where a
+process that matters is hidden, for what cannot be seen is not taken for up to date.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -17,8 +19,11 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mxguard.model.errors import UndecidedError
+
 _READERS = frozenset({"smtpd", "postscreen"})
 _STATUS_HANDLE = "5"  # MASTER_STATUS_FD, src/master/master_proto.h
+_LOCKS = Path("/proc/locks")
 _STAT = re.compile(r"(\d+) \((.*)\) (.*)", re.DOTALL)
 
 
@@ -33,12 +38,18 @@ class Process:
 
 
 def running_master(queue_folder: Path) -> int | None:
-    """The process id of the master(8) that runs on this queue folder, None where none does."""
+    """The process id of the master(8) that runs on this queue folder, None where none does.
+
+    Raises UndecidedError where it runs and is hidden from us.
+    """
+    pid_file = queue_folder / "pid/master.pid"
     try:
-        pid = int((queue_folder / "pid/master.pid").read_text())
+        pid = int(pid_file.read_text())
     except (OSError, ValueError):
         return None
     found = _process(Path("/proc") / str(pid))
+    if found is None and _is_locked(pid_file, pid):
+        raise _hidden(pid)
     return pid if found is not None and found.name == "master" else None
 
 
@@ -46,14 +57,38 @@ def needs_reload(master_pid: int, newest: float) -> bool:
     """Whether a process that a reload would end has started before `newest`.
 
     `newest` is when the last of the tables came to its place (st_ctime, which a rename sets).
+    Raises UndecidedError where such a process is hidden from us.
     """
-    held = _pipes(Path("/proc") / str(master_pid) / "fd")
-    return any(
-        process.parent == master_pid
-        and process.name in _READERS
-        and process.started <= newest
-        and _link(Path("/proc") / str(process.pid) / "fd" / _STATUS_HANDLE) in held
+    older = [
+        process.pid
         for process in _processes()
+        if process.parent == master_pid and process.name in _READERS and process.started <= newest
+    ]
+    held = _pipes(master_pid) if older else frozenset()
+    return any(_link(pid, _STATUS_HANDLE) in held for pid in older)
+
+
+def _is_locked(pid_file: Path, pid: int) -> bool:
+    """Whether a process holds the lock on its pid file, as master does for as long as it runs.
+
+    proc(5): number, kind, ADVISORY, READ or WRITE, process, device and inode. Asked of the kernel:
+    to try the lock could keep a master that starts just then from running.
+    """
+    try:
+        inode = pid_file.stat().st_ino
+        lines = _LOCKS.read_text().splitlines()
+    except OSError:
+        return False
+    fields = (line.split() for line in lines)
+    return any(
+        len(one) > 5 and one[4] == str(pid) and one[5].endswith(f":{inode}") for one in fields
+    )
+
+
+def _hidden(pid: int) -> UndecidedError:
+    return UndecidedError(
+        "whether the running Postfix still uses older tables cannot be seen: its process "
+        f"{pid} is hidden; this needs root with CAP_SYS_PTRACE"
     )
 
 
@@ -76,15 +111,21 @@ def _process(folder: Path) -> Process | None:
     return Process(int(match[1]), int(fields[4 - 3]), match[2], booted + since_boot)
 
 
-def _pipes(folder: Path) -> frozenset[str]:
+def _pipes(pid: int) -> frozenset[str]:
     try:
-        handles = list(folder.iterdir())
+        handles = os.listdir(f"/proc/{pid}/fd")
+    except PermissionError as error:
+        raise _hidden(pid) from error
     except OSError:
         return frozenset()
-    return frozenset(filter(None, map(_link, handles)))
+    return frozenset(_link(pid, handle) for handle in handles) - {""}
 
 
-def _link(handle: Path) -> str:
-    with contextlib.suppress(OSError):
-        return os.readlink(handle)
-    return ""
+def _link(pid: int, handle: str) -> str:
+    """What a handle of a process leads to; nothing where there is no such handle or process."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{handle}")
+    except PermissionError as error:
+        raise _hidden(pid) from error
+    except OSError:
+        return ""

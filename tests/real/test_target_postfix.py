@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -346,6 +347,44 @@ def test_a_table_that_changed_is_seen_and_taken_up_by_one_reload(
         assert target.in_force(files)
         log = (instance.config.parent / "log").read_text()
         assert len(re.findall(r"reload -- version", log)) == 1
+
+
+ASK = """
+import sys
+from pathlib import Path
+from mxguard.model.configuration import PostfixSection
+from mxguard.model.errors import UndecidedError
+from mxguard.targets.postfix import PostfixTarget
+config = Path(sys.argv[1])
+target = PostfixTarget(PostfixSection(path=config / "mxguard", config=config), (25, 587, 2525))
+try:
+    print(target.in_force(target.present()))
+except UndecidedError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("hidden", ["", "mount -t proc -o hidepid=invisible proc /proc; "])
+def test_processes_that_are_hidden_are_not_taken_to_be_up_to_date(
+    hosts: tuple[Host, Host], instance: Instance, hidden: str
+) -> None:
+    script = f'{hidden}exec setpriv --bounding-set -sys_ptrace "$@"'
+    ask = [sys.executable, "-c", ASK, str(instance.config)]
+
+    def in_force() -> str:
+        argv = ["unshare", "--mount", "sh", "-ec", script, "sh", *ask]
+        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+    postfix_edit.wire(instance.target, instance.backup)
+    assert in_force() == "True\n", "it does not run"
+    mail, outside = hosts
+    with instance.running(mail):
+        assert dialogue(outside, PEER, 2525) == ACCEPTED
+        instance.write(PEERS)
+        assert "is hidden; this needs root with CAP_SYS_PTRACE" in in_force()
+        assert subprocess.check_output(ask, text=True) == "False\n"
+    assert (instance.config.parent / "queue/pid/master.pid").exists()
+    assert in_force() == "True\n", "it has ended, and its pid file is left"
 
 
 def test_a_postfix_that_does_not_run_needs_no_reload(instance: Instance) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -189,7 +190,13 @@ class Wire:
             threading.Thread(target=one.close, name="mxguard-close").start()
 
     def _raw_socket(self, namespace: Namespace, protocol: int = 0) -> socket.socket:
-        made = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, protocol)
+        try:
+            made = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, protocol)
+        except OSError as error:
+            raise UndecidedError(
+                f"no frames can be sent to the copy of the host: {error.strerror}"
+                + ("; this needs root, or CAP_NET_RAW" if error.errno == errno.EPERM else "")
+            ) from error
         self._sockets.append(made)
         made.setblocking(False)
         made.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
