@@ -3,7 +3,7 @@
 Root that writes into a folder which somebody else can change writes wherever they want it to. So
 every folder on the way, by the name as given and by the name that its links lead to, must belong to
 root and be writable by root alone. Raises RefusedError, or UndecidedError where it cannot be read.
-It cannot see POSIX access control lists.
+A POSIX access control list that lets somebody write shows as the group's right, its mask.
 """
 
 from __future__ import annotations

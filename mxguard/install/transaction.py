@@ -7,8 +7,8 @@ to end is a failure like any other; a kill is undone by the next run (`mxguard.i
 
 The order: journal, stage and sync the candidates, verify, keep the earlier files, rename, sync,
 activate, ask the live programs, forget the journal. Whatever can fail for want of room, permission
-or a program comes before the first rename. Mode and owner of a replaced file are kept, its extended
-attributes and access control lists are not.
+or a program comes before the first rename. Owner, mode, access control list and other extended
+attributes of a replaced file are kept; where they cannot be, nothing is installed.
 """
 
 from __future__ import annotations

@@ -28,6 +28,9 @@ BACKUP = ".mxguard-old"
 LARGEST = 512 << 20
 """Bytes of a file that is read as a whole: more than an allowlist of a million networks takes."""
 
+_ACCESS_LIST = "system.posix_acl_access"
+_OF_CONTENT = frozenset({"security.ima", "security.evm", "security.capability"})
+"""Attributes that the kernel takes from a file when its content changes."""
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -83,9 +86,10 @@ def backup_path(path: Path) -> Path:
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` in one step: staged beside it, synced, renamed, the folder synced.
 
-    Where a file is there already, its owner and mode are kept. A symbolic link is replaced, not
-    followed; a device or a pipe is refused (RefusedError). Raises UndecidedError with the system's
-    word (disk full, read-only, no such folder); what stood there then stands untouched.
+    Where a file is there already, its owner, mode and extended attributes are kept. A symbolic link
+    is replaced, not followed. Raises RefusedError where a device or a pipe stands there, and
+    UndecidedError with the system's word (disk full, read-only, no such folder); what stood there
+    then stands untouched.
     """
     try:
         _refuse_special(path)
@@ -109,15 +113,18 @@ def _refuse_special(path: Path) -> None:
 
 
 def stage(path: Path, content: bytes, *, mode: int = 0o644, name: Path | None = None) -> Path:
-    """A synced file beside `path` with the owner and mode of what stands there. Raises OSError.
+    """A synced file beside `path` with the owner, mode and extended attributes of what stands
+    there: access control lists and security labels are such. Raises OSError.
 
     `name` is where; by default a name that is free. What stands at `name` is replaced.
     """
     owner: tuple[int, int] | None = None
+    attributes: dict[str, bytes] | None = None
     with contextlib.suppress(FileNotFoundError):
         existing = path.lstat()
         if stat.S_ISREG(existing.st_mode):
             mode, owner = stat.S_IMODE(existing.st_mode), (existing.st_uid, existing.st_gid)
+            attributes = _attributes(path)
     handle, staged = _create(path) if name is None else _create_named(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -126,11 +133,36 @@ def stage(path: Path, content: bytes, *, mode: int = 0o644, name: Path | None = 
             os.fchmod(handle, mode)
             if owner is not None:
                 os.fchown(handle, *owner)
+            if attributes is not None:
+                _give(handle, attributes)
             os.fsync(handle)
     except BaseException:
         staged.unlink()
         raise
     return staged
+
+
+def _attributes(file: Path | int) -> dict[str, bytes]:
+    """The extended attributes of a file but for those that vouch for its content."""
+    follow = {} if isinstance(file, int) else {"follow_symlinks": False}
+    try:
+        names = os.listxattr(file, **follow)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return {}
+        raise
+    return {name: os.getxattr(file, name, **follow) for name in names if name not in _OF_CONTENT}
+
+
+def _give(handle: int, attributes: dict[str, bytes]) -> None:
+    """Have an open file carry these attributes, and no list that its folder has given it."""
+    given = _attributes(handle)
+    if _ACCESS_LIST in given and _ACCESS_LIST not in attributes:
+        os.removexattr(handle, _ACCESS_LIST)
+    for name, value in attributes.items():
+        # The label that a new file gets may be the same, and nobody but SELinux's own may set one.
+        if given.get(name) != value:
+            os.setxattr(handle, name, value)
 
 
 def _create(path: Path) -> tuple[int, Path]:
