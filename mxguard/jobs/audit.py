@@ -23,7 +23,7 @@ from mxguard.jobs.snapshot import read_host
 from mxguard.jobs.wiring import read_wiring
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.audit import Audit
-from mxguard.model.errors import UsageError
+from mxguard.model.errors import UndecidedError, UsageError
 from mxguard.model.finding import Finding
 from mxguard.model.mailhistory import MailHistory
 from mxguard.model.mailserver import MailAudit
@@ -75,6 +75,7 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     mail = _mail(loaded, concerned, snapshot, rehearsal, options)
     now = datetime.now(UTC)
     history, of_history = _history(loaded, concerned, options, now)
+    of_installed, not_read = _installed(loaded, allowlist, options, now)
     found = (
         *firewall.findings(rehearsal.reachability),
         *routing.findings(concerned, rehearsal.reachability),
@@ -82,13 +83,13 @@ def audit(loaded: Loaded, options: Options) -> Audit:
         *of_domains,
         *mail.findings,
         *of_history,
-        *_installed(loaded, allowlist, options, now),
+        *of_installed,
     )
     return Audit(
         rehearsal.reachability,
         mail.smtp,
         grade(configuration, found),
-        (*rehearsal.reasons, *mail.undecided, *_unread(history, options)),
+        (*rehearsal.reasons, *mail.undecided, *_unread(history, options), *not_read),
         history,
         (*rehearsal.remarks, *mail.remarks),
     )
@@ -142,19 +143,25 @@ def _unread(history: MailHistory | None, options: Options) -> tuple[str, ...]:
 
 def _installed(
     loaded: Loaded, allowlist: Allowlist, options: Options, now: datetime
-) -> tuple[Finding, ...]:
-    """What stands on this host; nothing where a snapshot of another is audited."""
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """What is wrong with what stands on this host, and why that cannot be said.
+
+    Nothing where a snapshot of another host is audited.
+    """
     if options.snapshot is not None:
-        return ()
+        return (), ()
     configuration = loaded.configuration
     state = configuration.paths.state
-    standing = Installed(
-        plan=make_plan(wanted_files(configuration, allowlist), state),
-        wiring=read_wiring(configuration) if options.wiring is None else options.wiring,
-        configured=tuple(peer.name for peer in loaded.peers),
-        interrupted=recovery.interrupted(state),
-    )
-    return tuple(installed.findings(standing, allowlist, now))
+    try:
+        standing = Installed(
+            plan=make_plan(wanted_files(configuration, allowlist), state),
+            wiring=read_wiring(configuration) if options.wiring is None else options.wiring,
+            configured=tuple(peer.name for peer in loaded.peers),
+            interrupted=recovery.interrupted(state),
+        )
+    except UndecidedError as error:
+        return (), (f"what is installed could not be read: {error}",)
+    return tuple(installed.findings(standing, allowlist, now)), ()
 
 
 def _of_interest(allowlist: Allowlist, peer: str | None) -> Allowlist:

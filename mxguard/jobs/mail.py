@@ -30,6 +30,7 @@ from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers
+from mxguard.targets.postfix import is_absent
 
 
 def audit_mail(
@@ -42,12 +43,14 @@ def audit_mail(
 ) -> MailAudit:
     """Rehearse every peer's dialogues with this host's Postfix, and ask fail2ban about them.
 
-    A host without a Postfix is no error.
+    A host without a Postfix is no error; a folder that is named and holds none is undecided.
     """
     configuration = loaded.configuration
     section = configuration.targets.postfix
-    if not section.enabled or not (section.config / "main.cf").exists():
+    if not section.enabled:
         return MailAudit()
+    if is_absent(section):
+        return MailAudit(remarks=(f"{section.config} holds no main.cf: no Postfix was rehearsed",))
     try:
         instances = [read_postfix(folder) for folder in find_instances(section.config)]
     except UndecidedError as error:

@@ -13,7 +13,7 @@ from mxguard.model.configuration import Configuration
 from mxguard.model.mailserver import MailPeer, PostfixConfiguration
 from mxguard.model.network import Network
 from mxguard.model.snapshot import Snapshot
-from mxguard.model.verdict import Reachability, Verdict
+from mxguard.model.verdict import Reachability, StopKind, Verdict
 from mxguard.rehearsal.mailserver.client_classes import ClientClasses
 from mxguard.rehearsal.mailserver.variants import answers, front_service
 
@@ -33,7 +33,7 @@ def mail_peers(
     Whom the firewall stops, some of the time or always, is the firewall's to answer for, and does
     not speak.
     """
-    arriving = [item for item in reachability if item.verdict is Verdict.DELIVERED]
+    arriving = [item for item in reachability if _arrives(item)]
     size = {peer.name: _size(allowlist, peer.name) for peer in allowlist.peers}
     large = [item for item in arriving if size[item.peer] > _MOST_ADDRESSES]
     classes = ClientClasses(
@@ -53,6 +53,17 @@ def mail_peers(
         if classes.doubts
     )
     return speakers, remarks
+
+
+def _arrives(item: Reachability) -> bool:
+    """Whether connections come as far as the port, even where nothing listens there now.
+
+    The rehearsal's Postfix does, and tells what becomes of the peer once the host's runs again, or
+    which setting keeps it from listening.
+    """
+    if item.stopped_by is not None and item.stopped_by.kind is StopKind.LISTENER:
+        return True
+    return item.verdict is Verdict.DELIVERED
 
 
 def _size(allowlist: Allowlist, peer: str) -> int:

@@ -11,7 +11,7 @@ from mxguard.model.errors import ProgramError, UndecidedError, UsageError
 from mxguard.model.target import Rendered, RenderedFile, Target
 from mxguard.system.files import write_whole
 from mxguard.targets.nftables import NftablesTarget
-from mxguard.targets.registry import all_targets, enabled_targets
+from mxguard.targets.registry import all_targets, enabled_targets, present_targets
 
 
 def render(
@@ -32,8 +32,8 @@ def marking_text(configuration: Configuration, allowlist: Allowlist) -> str:
 def wanted_files(
     configuration: Configuration, allowlist: Allowlist
 ) -> list[tuple[Target, tuple[RenderedFile, ...]]]:
-    """Every target with its files; a disabled one wants none, so that what it has goes."""
-    enabled = {target.name for target in enabled_targets(configuration)}
+    """Every target with its files; one that is off or not there wants none: what it has goes."""
+    enabled = {target.name for target in present_targets(configuration)}
     return [
         (target, target.render(allowlist) if target.name in enabled else ())
         for target in all_targets(configuration)

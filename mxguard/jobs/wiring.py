@@ -13,15 +13,15 @@ from mxguard.model.plan import FileChange
 from mxguard.model.target import Wiring
 from mxguard.targets import postfix_edit
 from mxguard.targets.postfix import PostfixTarget
-from mxguard.targets.registry import enabled_targets
+from mxguard.targets.registry import present_targets
 
 _BACKUP = "wiring"
 """The folder below the state folder that holds main.cf and master.cf as they were before."""
 
 
 def read_wiring(configuration: Configuration) -> tuple[Wiring, ...]:
-    """The wiring of every enabled target, done or not. Raises ProgramError."""
-    return tuple(line for target in enabled_targets(configuration) for line in target.wiring())
+    """The wiring of every target that this host has, done or not. Raises ProgramError."""
+    return tuple(line for target in present_targets(configuration) for line in target.wiring())
 
 
 def planned_wiring(
@@ -54,8 +54,8 @@ def unwire(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _postfix(configuration: Configuration) -> list[PostfixTarget]:
-    enabled = enabled_targets(configuration)
-    return [target for target in enabled if isinstance(target, PostfixTarget)]
+    present = present_targets(configuration)
+    return [target for target in present if isinstance(target, PostfixTarget)]
 
 
 def _backup(configuration: Configuration) -> Path:

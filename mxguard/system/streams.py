@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO
 
@@ -21,7 +21,8 @@ def stream(argv: Sequence[str], *, stdin: IO[bytes] | None = None) -> Iterator[I
     Whoever stops reading before its end ends the program too. Raises ProgramError where it is
     missing, and at the end of the block where it failed although all was read.
     """
-    with tempfile.TemporaryFile() as said:
+    # In memory: on a full disk there is no temporary file.
+    with open(os.memfd_create("said"), "r+b") as said:
         try:
             process = subprocess.Popen(
                 argv,

@@ -30,6 +30,11 @@ _TAKES_EFFECT_WITHIN = 30.0
 """Seconds that master may need to act on a reload, on a host that is busy."""
 
 
+def is_absent(section: PostfixSection) -> bool:
+    """Whether there is no Postfix, and nobody said that there is one: no folder of it is named."""
+    return section.config == PostfixSection().config and not (section.config / "main.cf").exists()
+
+
 @frozen
 class PostfixTarget:
     """`[targets.postfix]`. `ports` are those that peers come to: their services are wired too."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mxguard.model.errors import InstallError, MxguardError, RefusedError, UndecidedError
 from mxguard.model.plan import FileChange
 from mxguard.system import commands, files
+from mxguard.system.temporary import temporary_folder
 from mxguard.targets import postfix_settings, postfix_wiring
 from mxguard.targets.postfix import PostfixTarget
 from mxguard.targets.postfix_settings import Setting
@@ -111,12 +111,11 @@ def _edited(config: Path, changes: list[tuple[Setting, str]]) -> tuple[FileChang
     what was previewed would not be what is written.
     """
     before = {name: _read(config / name) for name in _FILES}
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
+    with temporary_folder() as copy:
         for name, content in before.items():
             # postconf would put its first line behind one that lacks its end.
             end = b"" if content.endswith(b"\n") else b"\n"
-            (copy / name).write_bytes(content + end)
+            files.write_whole(copy / name, content + end)
         for change in changes:
             postfix_settings.change(copy, [change])
         after = {name: _read(copy / name) for name in _FILES}

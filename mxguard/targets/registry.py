@@ -5,7 +5,7 @@ from __future__ import annotations
 from mxguard.model.configuration import Configuration
 from mxguard.model.target import Target
 from mxguard.targets.nftables import NftablesTarget
-from mxguard.targets.postfix import PostfixTarget
+from mxguard.targets.postfix import PostfixTarget, is_absent
 
 
 def all_targets(configuration: Configuration) -> tuple[Target, ...]:
@@ -22,6 +22,16 @@ def enabled_targets(configuration: Configuration) -> tuple[Target, ...]:
     sections = configuration.targets
     enabled = {"nftables": sections.nftables.enabled, "postfix": sections.postfix.enabled}
     return tuple(target for target in all_targets(configuration) if enabled[target.name])
+
+
+def present_targets(configuration: Configuration) -> tuple[Target, ...]:
+    """The enabled targets but for a Postfix that this host does not have."""
+    absent = is_absent(configuration.targets.postfix)
+    return tuple(
+        target
+        for target in enabled_targets(configuration)
+        if not (absent and isinstance(target, PostfixTarget))
+    )
 
 
 def mail_ports(configuration: Configuration) -> tuple[int, ...]:

@@ -3,14 +3,14 @@
 In: jails and attempts. Out: a `FailureCount` for each jail and dialogue that counts at all. Each
 dialogue's lines are given a second of their own, by which what fail2ban-regex prints is told apart.
 Lines go through the jail's own expressions, as its configuration resolves them, in a file of the
-filter's format; the running fail2ban hears nothing of it. Raises ProgramError where it fails.
+filter's format; the running fail2ban hears nothing of it. Raises ProgramError where it fails,
+UndecidedError where there can be no folder in memory.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,17 +19,19 @@ from pathlib import Path
 from mxguard.model.fail2ban import FailureCount, Jail
 from mxguard.model.mailserver import SmtpAttempt
 from mxguard.system import commands
+from mxguard.system.memory import memory_folder
 
 _STAMP = re.compile(r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ")
 _ROW = re.compile(r"^(\[.*\]),?$", re.MULTILINE)
 _TIMEOUT = 60.0
+_SIZE = 1 << 26
 
 
 def count_failures(jails: Iterable[Jail], attempts: Sequence[SmtpAttempt]) -> list[FailureCount]:
     """What each jail that reads the mail log would count, by dialogue."""
     first = int(time.time()) - len(attempts) - 1
-    with tempfile.TemporaryDirectory(prefix="mxguard-") as folder:
-        log = Path(folder) / "mail.log"
+    with memory_folder(_SIZE) as folder:
+        log = folder / "mail.log"
         log.write_text("".join(_restamped(attempts, first)), encoding="utf-8")
         counts: list[FailureCount] = []
         for jail in jails:

@@ -68,8 +68,12 @@ def rehearse(
 def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettings) -> list[Held]:
     first = [Speaker(peer, said_name(peer.helo[0])) for peer in peers]
     held = hold(theatre, first, Round(Dialogue.TEST_CONNECTION), settings)
-    # Who gets no connection need not be kept waiting for four more.
-    first = [item.speaker for item in held if item.attempt.stage is not Stage.CONNECT]
+    # Who gets no connection, or none that is ever served, need not be kept waiting for four more.
+    first = [
+        item.speaker
+        for item in held
+        if item.attempt.stage is not Stage.CONNECT and not item.is_dead
+    ]
     peers = [speaker.peer for speaker in first]
     held.extend(hold(theatre, first, Round(Dialogue.SILENT_CLOSE), settings))
     for number in range(max((len(peer.helo) for peer in peers), default=0)):

@@ -32,6 +32,9 @@ _NOBODY = "mxguard-no-such-user"
 _UNVERIFIED = "Address verification in progress"
 _NO_PROBE = "the address is not known to be verified, and no probe is sent in a rehearsal"
 _ENDS = ("disconnect from", "DISCONNECT")
+_THROTTLED = ": bad command startup -- throttling"
+"""What master(8) logs of a service whose program ends before it has served anybody."""
+_DYING = ("fatal: ", "panic: ")
 
 
 @frozen
@@ -57,11 +60,15 @@ class Speaker:
 
 @frozen
 class Held:
-    """What came of a dialogue, and whether the server offered STARTTLS in it."""
+    """What came of a dialogue, and whether the server offered STARTTLS in it.
+
+    `is_dead`: nobody answered, because the service's program ends as soon as it is started.
+    """
 
     speaker: Speaker
     attempt: SmtpAttempt
     offers_tls: bool
+    is_dead: bool = False
 
 
 def perform(
@@ -189,7 +196,22 @@ def _held(
     asked = services.asked_about(peer.source.address)
     if asked and attempt.verdict is SmtpVerdict.ACCEPTED:
         attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=asked_reason(asked))
-    return Held(speaker, attempt, outcome.offers_tls)
+    words = _dying_words(log)
+    is_dead = bool(words) and attempt.verdict is SmtpVerdict.UNDECIDED and attempt.code is None
+    if is_dead:
+        attempt = evolve(attempt, reason=f"{attempt.reason}: {words}")
+    return Held(speaker, attempt, outcome.offers_tls, is_dead)
+
+
+def _dying_words(log: MailLog) -> str:
+    """The last words of a service's program that master gave up on; "" where there is none."""
+    lines = log.lines()
+    given_up = [line for line in lines if line.text.endswith(_THROTTLED)]
+    if not given_up:
+        return ""
+    dying = [line for line in lines if line.text.startswith(_DYING)]
+    last = (dying or given_up)[-1]
+    return f"{last.program}: {last.text}"
 
 
 def _lines_about(address: str, log: MailLog) -> tuple[str, ...]:
