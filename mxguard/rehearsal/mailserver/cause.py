@@ -221,11 +221,14 @@ class _Search:
     def _only_one(self, found: Sequence[Suspect], wanted: Seen) -> MailStop | None:
         """Several lists would each stop the peer: the first that does so without the others."""
         lists = [item for item in found if item.parameter in NEUTRAL_LISTS]
+        none = {item.parameter: item.neutral for item in lists}
         trials = [
             {other.parameter: other.neutral for other in lists if other is not item}
             for item in lists
         ]
-        outcomes = self._try(trials)
+        *outcomes, without_any = self._try([*trials, none])
+        if _seen(without_any) == wanted:
+            return None
         for suspect, outcome in zip(lists, outcomes, strict=True):
             if _seen(outcome) == wanted:
                 return self._refine(suspect, wanted)
