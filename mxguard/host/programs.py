@@ -1,21 +1,18 @@
-"""Programs on the live host's links that see packets before or beside netfilter: XDP, tc and tcx.
+"""Programs on the live host that see packets before, in or beside netfilter: XDP, tc, BPF.
 
-A copy cannot run them, so whoever has one is told. XDP is part of a link's own message; a tc filter
-is asked for where a link has an ingress or clsact qdisc; tcx programs are asked for with bpf(2).
+A copy cannot run them, so whoever has one is told. XDP is part of a link's own message; tc filters
+are asked for where a link has a queueing discipline that can have them; the others with bpf(2).
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import platform
 import struct
 from collections import defaultdict
 from collections.abc import Iterable
 
-from mxguard.model.errors import UndecidedError
-from mxguard.system import routing
+from mxguard.model.snapshot import Uncopied
+from mxguard.system import bpf, routing
 from mxguard.system.netlink import NetlinkSocket, attribute_map
 
 _TCA_KIND = 1
@@ -23,15 +20,21 @@ _CLSACT = 0xFFFF0000
 """TC_H_CLSACT without its minor number."""
 _PARENTS = {"ingress": _CLSACT | 0xFFF2, "egress": _CLSACT | 0xFFF3}
 
-_BPF_PROG_QUERY = 16
-_SYSCALL_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_TCX = {"ingress": 46, "egress": 47}
-_QUERY = struct.Struct("=IIIIQI4xQQQQ")
-"""The `query` member of union bpf_attr: target, attach type, query flags, attach flags, program
-ids, count, and what is not asked for."""
-_QUERY_COUNT_OFFSET = 24
-
-_libc = ctypes.CDLL(None, use_errno=True)
+_TCX = {"ingress": bpf.TCX_INGRESS, "egress": bpf.TCX_EGRESS}
+_TCA_OPTIONS = 2
+_ACTIONS = {
+    "basic": (3, 4), "cgroup": (1, 2), "flow": (9, 10), "flower": (3,), "fw": (2, 4),
+    "matchall": (2,), "route": (5, 6), "u32": (6, 7),
+}  # fmt: skip
+"""Which attributes of a filter's options hold what it does beyond naming a class: its actions, and
+the police of old (linux/pkt_cls.h)."""
+_LOSING = frozenset({"blackhole", "netem", "plug"})
+"""Queueing disciplines that lose or keep packets even where there is no load."""
+_FAMILIES = {2: 4, 10: 6}
+"""NFPROTO_IPV4 and NFPROTO_IPV6."""
+_NETFILTER_INFO = struct.Struct("=IIiI")
+_NETFILTER_INFO_OFFSET = 16
+"""In bpf_link_info, behind type, id and program id: family, hook, priority, flags."""
 
 
 def read_xdp(value: bytes) -> list[str]:
@@ -44,17 +47,24 @@ def read_xdp(value: bytes) -> list[str]:
 
 
 def read_tc(socket: NetlinkSocket) -> dict[int, list[str]]:
-    """The kinds of tc filters at the ingress and egress hooks, by link index."""
+    """What tc has that may stop packets, by link index.
+
+    At the ingress and egress hooks that is every filter; in a queueing discipline with classes, a
+    filter that does more than choose a class. Filters inside of classes are not seen.
+    """
     found: dict[int, list[str]] = defaultdict(list)
     for message in socket.dump(routing.RTM_GETQDISC, routing.TCMSG.pack(0, 0, 0, 0, 0)):
-        _family, index, _handle, _parent, _info = routing.TCMSG.unpack_from(message.payload)
-        if _kind(message.payload) not in ("clsact", "ingress"):
-            continue
-        for direction, parent in _PARENTS.items():
-            request = routing.TCMSG.pack(0, index, 0, parent, 0)
-            filters = socket.dump(routing.RTM_GETTFILTER, request)
-            kinds = {_kind(one.payload) for one in filters}
-            found[index] += [f"tc {direction} filter {name}" for name in sorted(kinds)]
+        _family, index, handle, _parent, _info = routing.TCMSG.unpack_from(message.payload)
+        kind = _kind(message.payload)
+        if kind in ("clsact", "ingress"):
+            for direction, parent in _PARENTS.items():
+                kinds = {_kind(one) for one in _filters(socket, index, parent)}
+                found[index] += [f"tc {direction} filter {name}" for name in sorted(kinds)]
+        elif kind in _LOSING:
+            found[index].append(f"tc queueing discipline {kind}")
+        elif handle:
+            kinds = {_kind(one) for one in _filters(socket, index, handle) if _acts(one)}
+            found[index] += [f"tc filter {name} of {kind}" for name in sorted(kinds)]
     return found
 
 
@@ -63,33 +73,64 @@ def read_tcx(indexes: Iterable[int]) -> dict[int, list[str]]:
 
     Raises UndecidedError where the kernel has tcx (Linux 6.6) and does not let us ask.
     """
-    number = _SYSCALL_BPF.get(platform.machine())
     found: dict[int, list[str]] = {}
-    if number is None:
-        return found
     for index in indexes:
-        attached = [
+        there = [
             f"tcx {direction} program"
             for direction, kind in _TCX.items()
-            if _attached(number, index, kind)
+            if bpf.attached(index, kind)
         ]
-        if attached:
-            found[index] = attached
+        if there:
+            found[index] = there
     return found
+
+
+def read_netfilter() -> list[Uncopied]:
+    """BPF programs at netfilter's hooks. The kernel does not say of which network namespace.
+
+    Raises UndecidedError where the kernel does not let us ask.
+    """
+    hooks = (
+        _NETFILTER_INFO.unpack_from(info, _NETFILTER_INFO_OFFSET)
+        for info in bpf.links(bpf.LINK_NETFILTER)
+    )
+    return [
+        Uncopied(
+            f"a BPF program is attached to netfilter, family {number}, hook {hook}, priority "
+            f"{priority}, in this network namespace or another",
+            family=_FAMILIES.get(number),
+        )
+        for number, hook, priority, _flags in hooks
+    ]
+
+
+def read_socket_lookup() -> list[Uncopied]:
+    """BPF programs that choose the socket of a connection in the calling thread's namespace.
+
+    Raises UndecidedError where the kernel does not let us ask.
+    """
+    handle = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        count = bpf.attached(handle, bpf.SK_LOOKUP)
+    finally:
+        os.close(handle)
+    return [Uncopied("a BPF program chooses which socket a connection goes to")] if count else []
+
+
+def _filters(socket: NetlinkSocket, index: int, parent: int) -> list[bytes]:
+    request = routing.TCMSG.pack(0, index, 0, parent, 0)
+    return [message.payload for message in socket.dump(routing.RTM_GETTFILTER, request)]
+
+
+def _acts(payload: bytes) -> bool:
+    """Whether a filter may do more than choose a class; one of a kind not known here may."""
+    kind = _kind(payload)
+    if kind not in _ACTIONS:
+        return True
+    options = attribute_map(payload, routing.TCMSG.size).get(_TCA_OPTIONS, b"")
+    return not attribute_map(options).keys().isdisjoint(_ACTIONS[kind])
 
 
 def _kind(payload: bytes) -> str:
     name = attribute_map(payload, routing.TCMSG.size).get(_TCA_KIND, b"")
     return name.rstrip(b"\0").decode(errors="replace")
-
-
-def _attached(number: int, index: int, kind: int) -> bool:
-    query = ctypes.create_string_buffer(_QUERY.pack(index, kind, *bytes(8)))
-    if _libc.syscall(number, _BPF_PROG_QUERY, query, _QUERY.size) != 0:
-        code = ctypes.get_errno()
-        # EINVAL is a kernel without tcx, ENOSYS one without bpf, ENODEV a link that went meanwhile.
-        if code in (errno.EINVAL, errno.ENOSYS, errno.ENODEV):
-            return False
-        raise UndecidedError(f"tcx programs cannot be asked for: {os.strerror(code)}")
-    (count,) = struct.unpack_from("=I", query.raw, _QUERY_COUNT_OFFSET)
-    return bool(count)

@@ -17,7 +17,18 @@ from typing import TypeVar
 
 from attrs import define, evolve, field
 
-from mxguard.host import ipsec, links, listeners, programs, recent, routing, xtables
+from mxguard.host import (
+    bridging,
+    control_groups,
+    ipsec,
+    links,
+    listeners,
+    programs,
+    recent,
+    routing,
+    virtual_services,
+    xtables,
+)
 from mxguard.model.errors import UndecidedError
 from mxguard.model.snapshot import (
     InterfaceAddress,
@@ -27,6 +38,7 @@ from mxguard.model.snapshot import (
     PolicyRule,
     Route,
     Snapshot,
+    Uncopied,
 )
 from mxguard.system import ipset, ruleset, sysctls
 from mxguard.system.netlink import (
@@ -59,11 +71,13 @@ def take_snapshot() -> Snapshot:
     }
     with NetlinkSocket(NETLINK_SOCK_DIAG) as diag:
         found = reading.part("listening sockets", lambda: listeners.read_listeners(diag))
+        groups = reading.part("control groups", lambda: listeners.read_control_groups(diag)) or ()
     values = reading.part(
         "sysctls", lambda: sysctls.read_sysctls([link.name for link in network.links])
     )
     remembered = reading.part("recent lists", recent.read_recent)
     policies = reading.part("IPsec policies", _read_ipsec)
+    uncopied = _read_uncopied(reading, network.links, groups)
     system = os.uname()
     return Snapshot(
         host=system.nodename,
@@ -81,6 +95,7 @@ def take_snapshot() -> Snapshot:
         ipset_numbers=numbers or {},
         recent=remembered or {},
         listeners=found or (),
+        uncopied=uncopied,
         unread=(*reading.unread, *_programs(network.links), *(policies or ())),
     )
 
@@ -136,6 +151,20 @@ def _read_network(reading: _Reading) -> _Network:
 
 def _identity(link: Link) -> tuple[int, str, bool, int | None]:
     return link.index, link.name, link.is_up, link.master
+
+
+def _read_uncopied(
+    reading: _Reading, found: Iterable[Link], groups: Iterable[listeners.Grouped]
+) -> tuple[Uncopied, ...]:
+    """What decides on connections beside the rules, and what cannot be seen of it."""
+    parts: tuple[tuple[str, Callable[[], Iterable[Uncopied]]], ...] = (
+        ("BPF programs of netfilter", programs.read_netfilter),
+        ("BPF programs of sockets", programs.read_socket_lookup),
+        ("BPF programs of control groups", partial(control_groups.read_programs, groups)),
+        ("IPVS", virtual_services.read_services),
+        ("ebtables", partial(bridging.read_legacy, found)),
+    )
+    return tuple(one for name, read in parts for one in reading.part(name, read) or ())
 
 
 def _read_ipsec() -> list[str]:

@@ -94,6 +94,18 @@ class Listener:
 
 
 @frozen
+class Uncopied:
+    """Something that may decide on connections, and that no copy has.
+
+    Those to one port, in one family, or to any where it is None.
+    """
+
+    text: str
+    port: int | None = None
+    family: int | None = None
+
+
+@frozen
 class NftRuleset:
     """All nftables objects as the NFNL_SUBSYS_NFTABLES messages of one generation.
 
@@ -114,7 +126,7 @@ class Snapshot:
     `ipsets` is what `ipset save` printed, `ipset_numbers` how the kernel numbers them: rules refer
     to the number. `recent` is what the iptables match of that name remembers: by list and address,
     the age in seconds of each packet. `unread` says what could not be read and why: verdicts that
-    rest on it are undecided.
+    rest on it are undecided, as are those on what `uncopied` says somebody else decides on.
     """
 
     host: str
@@ -133,3 +145,4 @@ class Snapshot:
     unread: tuple[str, ...]
     ipset_numbers: Mapping[str, int] = field(factory=dict)
     recent: Mapping[str, Mapping[str, tuple[float, ...]]] = field(factory=dict)
+    uncopied: tuple[Uncopied, ...] = ()

@@ -115,7 +115,6 @@ def gather(
     snapshot: Snapshot, planned: Sequence[Case], connections: int, *, always_trace: bool = False
 ) -> dict[Case, Evidence]:
     """Make all attempts and find out what stopped those that failed."""
-    doubt = _doubt(snapshot)
     cut_off = {case: cause for case in planned if (cause := _without_carrier(case))}
     planned = [case for case in planned if case not in cut_off]
     trace_all = always_trace or state.asks_programs(snapshot)
@@ -136,7 +135,7 @@ def gather(
             one.burst,
             one.traced.hops if one.traced else {},
             causes.get(case),
-            doubt,
+            _doubt(snapshot, case),
         )
         for case, one in tried.items()
     }
@@ -271,10 +270,15 @@ def _one_by_one(
     return tried
 
 
-def _doubt(snapshot: Snapshot) -> str:
-    if not snapshot.unread:
-        return ""
-    return "a part of the host is not in the copy: " + "; ".join(snapshot.unread)
+def _doubt(snapshot: Snapshot, case: Case) -> str:
+    """Why nothing may be believed of a case: what may decide on it and is not in the copy."""
+    beside = (
+        one.text
+        for one in snapshot.uncopied
+        if one.port in (None, case.port) and one.family in (None, case.destination.family)
+    )
+    missing = "; ".join((*snapshot.unread, *beside))
+    return f"a part of the host is not in the copy: {missing}" if missing else ""
 
 
 def _without_carrier(case: Case) -> StoppedBy | None:

@@ -20,7 +20,7 @@ COMMANDS = (
 ALL_WELL = (0, 0, 0, 0, 0, 0, 0)
 EXPECTED = {
     "net_raw": (3, 3, 3, 0, 3, 0, 0),
-    "sys_admin": (3, 3, 3, 0, 3, 0, 0),
+    "sys_admin": (3, 3, 3, 3, 3, 0, 0),
     "net_admin": (3, 3, 3, 3, 3, 0, 0),
     "sys_ptrace": ALL_WELL,
     "dac_override": ALL_WELL,

@@ -23,6 +23,7 @@ from mxguard.model.snapshot import (
     PolicyRule,
     Route,
     Snapshot,
+    Uncopied,
 )
 
 ADDRESS = parse_network("2001:db8::10")
@@ -47,6 +48,7 @@ SNAPSHOT = Snapshot(
     unread=("ipsets: no",),
     ipset_numbers={"bad": 3},
     recent={"SMTP": {"203.0.113.7": (0.5, 12.25)}},
+    uncopied=(Uncopied("a program", 25, 4), Uncopied("another")),
 )
 
 
