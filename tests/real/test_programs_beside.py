@@ -27,6 +27,7 @@ from mxguard.host import control_groups
 from mxguard.host.programs import read_netfilter
 from mxguard.host.snapshot import take_snapshot
 from mxguard.system import bpf as asked
+from mxguard.system.detached import mounted
 
 _T = TypeVar("_T")
 LISTEN = """
@@ -53,14 +54,13 @@ def inside(host: Host, function: Callable[[], _T]) -> _T:
 
 @contextlib.contextmanager
 def control_group() -> Iterator[Path]:
-    mount = control_groups.mount_point()
-    assert mount is not None, "cgroup2 is not mounted"
-    folder = mount / f"mxguard-test-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        _remove(folder)
+    with mounted("cgroup2") as root:
+        folder = root / f"mxguard-test-{uuid.uuid4().hex[:8]}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            _remove(folder)
 
 
 def _remove(folder: Path) -> None:
@@ -75,11 +75,11 @@ def _remove(folder: Path) -> None:
 
 @contextlib.contextmanager
 def listening_in(folder: Path, host: Host, port: int) -> Iterator[None]:
-    script = 'echo $$ > "$1/cgroup.procs"; shift; exec "$@"'
-    process = host.popen(
-        "sh", "-ec", script, "sh", str(folder), sys.executable, "-c", LISTEN, str(port),
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
+    script = 'echo $$ > "$1/cgroup.procs"; shift; exec ip netns exec "$@"'
+    listener = [host.namespace, sys.executable, "-c", LISTEN, str(port)]
+    process = subprocess.Popen(
+        ["sh", "-ec", script, "sh", str(folder), *listener], stdout=subprocess.PIPE
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == b"listening\n"
@@ -118,9 +118,8 @@ def test_a_program_of_the_listeners_control_group_makes_its_port_undecided(tmp_p
                     assert not reaches(host)
                     done = host.audit()
                 assert done.returncode == 3
-                assert (
-                    f"a BPF program of the control group {below} decides on incoming" in done.stdout
-                )
+                told = f"a BPF program of the control group /{folder.name}/postfix decides on"
+                assert f"{told} incoming packets" in done.stdout
                 assert reaches(host)
                 assert host.audit().returncode == 0
         finally:
