@@ -18,7 +18,9 @@ from pathlib import Path
 
 from mxguard.model.errors import UndecidedError
 
-_PREFIX = "mxguard-"
+_PREFIX = "mxguard-run-"
+_OURS = f"{_PREFIX}????????"
+"""As mkdtemp names them. What an administrator or another program calls mxguard-… is not ours."""
 
 
 @contextlib.contextmanager
@@ -52,7 +54,7 @@ def _make(parent: Path) -> tuple[Path, int]:
 
 def _reap(parent: Path) -> None:
     """Take away what runs that were killed have left."""
-    for folder in parent.glob(f"{_PREFIX}*"):
+    for folder in parent.glob(_OURS):
         with contextlib.suppress(OSError):
             seen = folder.lstat()
             if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != os.geteuid():

@@ -52,14 +52,26 @@ def test_what_a_killed_run_left_goes_with_the_next_folder(parent: Path) -> None:
         assert list(parent.iterdir()) == [folder]
 
 
-def test_links_and_files_of_the_same_name_are_left_alone(parent: Path, tmp_path: Path) -> None:
+def test_links_and_files_of_such_a_name_are_left_alone(parent: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (parent / "mxguard-link").symlink_to(elsewhere)
-    (parent / "mxguard-file").touch()
+    link, file = parent / "mxguard-run-alink123", parent / "mxguard-run-afile123"
+    link.symlink_to(elsewhere)
+    file.touch()
     with temporary_folder():
         pass
-    assert {path.name for path in parent.iterdir()} == {"elsewhere", "mxguard-file", "mxguard-link"}
+    assert set(parent.iterdir()) == {elsewhere, link, file}
+
+
+def test_folders_that_others_have_called_after_mxguard_are_left_alone(parent: Path) -> None:
+    others = [parent / name for name in ("mxguard-backup", "mxguard-deb-x1y2z3ab", "mxguard-run-1")]
+    for folder in others:
+        folder.mkdir()
+    ours = parent / "mxguard-run-x1y2z3ab"
+    ours.mkdir()
+    with temporary_folder():
+        pass
+    assert sorted(parent.iterdir()) == sorted(others)
 
 
 def test_without_a_place_nothing_is_decided(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
