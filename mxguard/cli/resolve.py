@@ -9,7 +9,7 @@ import click
 from mxguard.cli.common import Session, mxguard_command
 from mxguard.cli.completion import peer_names
 from mxguard.cli.progress import lookups
-from mxguard.cli.warnings import warn_of
+from mxguard.cli.warnings import due, warn_of
 from mxguard.jobs.load import load
 from mxguard.jobs.resolve import known_peers, refresh, resolution_findings
 from mxguard.jobs.state import held_state
@@ -31,7 +31,7 @@ from mxguard.report.text import changes_text
 def command(session: Session, dry_run: bool, accepted: tuple[str, ...]) -> int:
     """Ask DNS for every peer's networks and refresh the lock; print what changed.
 
-    Nothing is installed: that is what sync does.
+    Nothing is installed: that is what sync does. With -q, a warning is told once a day.
     """
     loaded = load(session.config)
     configuration = loaded.configuration
@@ -48,7 +48,9 @@ def command(session: Session, dry_run: bool, accepted: tuple[str, ...]) -> int:
     findings = resolution_findings(configuration, done.allowlist)
     if not dry_run:
         session.log((*resolve_events(done.allowlist, done.changes), *finding_events(findings)))
-    warn_of(session, loaded.notices, findings)
+    is_well = done.exit_code == 0
+    shown = findings if dry_run else due(session, configuration, findings, is_well=is_well)
+    warn_of(session, loaded.notices, shown)
     if session.is_json:
         session.document(refresh_document(done.allowlist, done.changes, findings))
     else:

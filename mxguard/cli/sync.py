@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,8 +10,7 @@ import click
 from mxguard.cli.common import Session, fail_on_option, mxguard_command, use_colour
 from mxguard.cli.completion import peer_names
 from mxguard.cli.progress import lookups
-from mxguard.cli.warnings import warn_of
-from mxguard.jobs import told
+from mxguard.cli.warnings import due, warn_of
 from mxguard.jobs.load import Loaded, load
 from mxguard.jobs.resolve import known_peers, resolution_findings
 from mxguard.jobs.sync import Options, SyncResult, diff_lines, sync
@@ -127,18 +125,10 @@ def _print(
         tell = session.say if is_well and not done.is_changed else session.out
         for line in reach_text(done.audit):
             tell(line)
-    warn_of(session, loaded.notices, _worth_telling(session, loaded, done, dry_run, is_well))
-
-
-def _worth_telling(
-    session: Session, loaded: Loaded, done: SyncResult, dry_run: bool, is_well: bool
-) -> Sequence[Finding]:
-    """All findings; with -q, as for cron's mail, without what it had within a day already."""
-    found = _findings(loaded, done)
-    if not session.quiet or dry_run:
-        return found
-    due = told.fresh(loaded.configuration.paths.state, found, datetime.now(UTC))
-    return due if is_well else found
+    found: Sequence[Finding] = _findings(loaded, done)
+    if not dry_run:
+        found = due(session, loaded.configuration, found, is_well=is_well)
+    warn_of(session, loaded.notices, found)
 
 
 def _events(loaded: Loaded, done: SyncResult) -> Iterator[Event]:

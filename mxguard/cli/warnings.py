@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
 from mxguard.cli.common import Session
+from mxguard.jobs import told
+from mxguard.model.configuration import Configuration
 from mxguard.model.finding import Finding, Severity
 from mxguard.model.peer import Notice
 
@@ -32,6 +35,19 @@ def warn_of(session: Session, notices: Sequence[Notice], findings: Sequence[Find
                 session.say(f"    {remedy}")
     if session.quiet and any(_is_told(finding) and finding.remedy for finding in findings):
         click.echo("'mxguard audit' says what mends it", err=True)
+
+
+def due(
+    session: Session, configuration: Configuration, findings: Sequence[Finding], *, is_well: bool
+) -> Sequence[Finding]:
+    """All findings; with -q, where all is well, without the warnings told within a day.
+
+    So cron's mail has each of them once a day, and not in every run.
+    """
+    if not session.quiet:
+        return findings
+    fresh = told.fresh(configuration.paths.state, findings, datetime.now(UTC))
+    return fresh if is_well else findings
 
 
 def _is_told(finding: Finding) -> bool:
