@@ -43,9 +43,12 @@ class LazyGroup(click.Group):
         return loaded
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command. A reader that is gone is no finding, which click's 1 would be."""
+        """Run the command. Ctrl-C or a reader that is gone is no finding, as click's 1 would be."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("mxguard: interrupted; nothing is decided", err=True)
+            sys.exit(UNDECIDED)
         except BrokenPipeError:
             # What is still buffered has to go somewhere when the process ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -77,8 +80,6 @@ def main() -> None:
         group()
     except MxguardError as error:
         fail(error)
-    except KeyboardInterrupt:
-        sys.exit(UNDECIDED)
     except Exception:  # A fault of mxguard's own must not end in Python's 1, "findings".
         traceback.print_exc()
         click.echo("mxguard: this is a fault of mxguard itself; nothing is decided", err=True)

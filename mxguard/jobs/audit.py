@@ -30,6 +30,7 @@ from mxguard.model.mailserver import MailAudit
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.target import Wiring
 from mxguard.rehearsal.rehearse import Rehearsal, rehearse
+from mxguard.system import temporary
 
 
 @frozen
@@ -60,6 +61,7 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     Raises UndecidedError where nothing can be said at all: no lock, no permission, no copy.
     """
     configuration = loaded.configuration
+    temporary.sweep()
     allowlist = locked_allowlist(configuration)
     concerned = _of_interest(allowlist, options.peer)
     # First: the rehearsal of a snapshot may leave this process in a namespace without network.

@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from attrs import evolve, frozen
 
@@ -21,6 +19,7 @@ from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding
 from mxguard.model.mailserver import MailRehearsal, PostfixConfiguration, SmtpVerdict
 from mxguard.system import commands
+from mxguard.system.temporary import temporary_folder
 
 _STOPPED = ("MXG401", "MXG402")
 _DEPTH = 3
@@ -85,10 +84,10 @@ def _mend(
 @contextlib.contextmanager
 def _changed(postfix: PostfixConfiguration, lines: Sequence[str]) -> Iterator[PostfixConfiguration]:
     """The configuration after the commands, in a folder that is gone with the block."""
-    with tempfile.TemporaryDirectory(prefix="mxguard-") as folder:
+    with temporary_folder() as folder:
         # Postfix's own users look into it.
-        Path(folder).chmod(0o755)
-        place = Path(folder) / "postfix"
+        folder.chmod(0o755)
+        place = folder / "postfix"
         shutil.copytree(postfix.directory, place, symlinks=True)
         for line in lines:
             argv = shlex.split(line)

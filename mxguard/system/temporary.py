@@ -1,7 +1,7 @@
 """A temporary folder for files that other programs read, and the end of those left by a kill.
 
-Its owner holds a lock on it. A run that was killed holds none any more, so whoever makes the next
-folder takes its away. Only folders of the same user are touched, and no symbolic link is followed.
+Its owner holds a lock on it. A run that was killed holds none any more, so the next one sweeps its
+folder away. Only folders of the same user are touched, and no symbolic link is followed.
 Raises UndecidedError where no folder can be made.
 """
 
@@ -27,9 +27,7 @@ _OURS = f"{_PREFIX}????????"
 def temporary_folder() -> Iterator[Path]:
     """An empty folder that only its owner can enter, gone with the block."""
     try:
-        parent = Path(tempfile.gettempdir())
-        _reap(parent)
-        folder, held = _make(parent)
+        folder, held = _make(Path(tempfile.gettempdir()))
     except OSError as error:
         raise UndecidedError(f"no temporary folder can be made: {error.strerror}") from error
     try:
@@ -52,8 +50,13 @@ def _make(parent: Path) -> tuple[Path, int]:
                 os.close(held)
 
 
-def _reap(parent: Path) -> None:
-    """Take away what runs that were killed have left."""
+def sweep() -> None:
+    """Take away what runs that were killed have left. What cannot be, is left to the next."""
+    with contextlib.suppress(OSError):
+        _sweep(Path(tempfile.gettempdir()))
+
+
+def _sweep(parent: Path) -> None:
     for folder in parent.glob(_OURS):
         with contextlib.suppress(OSError):
             seen = folder.lstat()

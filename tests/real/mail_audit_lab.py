@@ -93,13 +93,17 @@ class AuditedMail:
             env=environment,
         )
 
-    def audit(self, *arguments: str, around: str = "") -> subprocess.CompletedProcess[str]:
+    def audit(
+        self, *arguments: str, around: str = "", environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """An audit with the mail server, which asks no name server about domains."""
-        return self.run("audit", "--offline", *arguments, around=around)
+        return self.run("audit", "--offline", *arguments, around=around, environment=environment)
 
-    def document(self, *arguments: str, around: str = "") -> dict[str, Any]:
+    def document(
+        self, *arguments: str, around: str = "", environment: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
         """What such an audit says in JSON."""
-        done = self.audit("--format", "json", *arguments, around=around)
+        done = self.audit("--format", "json", *arguments, around=around, environment=environment)
         assert done.returncode in (0, 1, 3), done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found

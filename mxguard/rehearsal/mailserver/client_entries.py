@@ -15,7 +15,7 @@ from attrs import frozen
 
 from mxguard.model.errors import ProgramError
 from mxguard.model.network import Network, NetworkError, containing, parse_address, parse_network
-from mxguard.system import commands
+from mxguard.rehearsal.mailserver.postmap import postmap
 
 _INDEXED = frozenset({"btree", "cdb", "dbm", "hash", "inline", "lmdb", "sdbm", "texthash"})
 _ALIKE = frozenset({"fail", "static"})
@@ -94,7 +94,7 @@ def _read(path: Path) -> str | None:
 def _indexed(table: str, shown_as: str) -> Said:
     """The keys of an indexed table, the most specific first: the order of access(5)."""
     try:
-        shown = commands.run(["postmap", "-s", table], timeout=_TIMEOUT)
+        shown = postmap(["-s", table], timeout=_TIMEOUT)
     except ProgramError:
         return Said(unlisted=(shown_as,))
     entries: list[Entry] = []

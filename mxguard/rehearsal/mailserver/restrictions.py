@@ -52,7 +52,13 @@ def access_table(element: str) -> tuple[str, str] | None:
     if words and words[0].lower() == "warn_if_reject":
         words = words[1:]
     match = _ACCESS.fullmatch(words[0]) if len(words) == 2 else None
-    return (match["subject"].lower(), words[1].strip("{} ")) if match is not None else None
+    return (match["subject"].lower(), _bare(words[1])) if match is not None else None
+
+
+def _bare(word: str) -> str:
+    """A word without the braces around it, which may hold white space; it may have some in it."""
+    is_braced = word.startswith("{") and word.endswith("}")
+    return word[1:-1].strip() if is_braced else word
 
 
 def table_of(element: str) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mxguard.model.errors import ProgramError
-from mxguard.system import commands
+from mxguard.rehearsal.mailserver.postmap import postmap
 
 _SEARCHED = frozenset({"cidr", "regexp", "pcre"})
 _INDEXED = frozenset({"hash", "btree", "texthash", "lmdb", "cdb", "dbm", "sdbm"})
@@ -81,9 +81,8 @@ def _address_keys(address: str) -> Iterator[str]:
 
 
 def _query(table: str, key: str, directory: Path) -> str | None:
-    argv = ["postmap", "-c", str(directory), "-q", key, table]
     try:
-        return commands.run(argv, timeout=_TIMEOUT).rstrip("\n")
+        return postmap(["-q", key, table], directory, timeout=_TIMEOUT).rstrip("\n")
     except ProgramError as error:
         # postmap ends with 1 and says nothing where the table has no such key.
         if error.returncode == 1:
@@ -141,10 +140,11 @@ def _shortest(
 
 def _answers(kind: str, lines: list[str], key: str, result: str, directory: Path) -> bool:
     content = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-    argv = ["postmap", "-c", str(directory), "-q", key, f"{kind}:/dev/stdin"]
+    options = ["-q", key, f"{kind}:/dev/stdin"]
     try:
-        return commands.run(argv, stdin=content, timeout=_TIMEOUT).rstrip("\n") == result
+        said = postmap(options, directory, stdin=content, timeout=_TIMEOUT)
     except ProgramError as error:
         if error.returncode == 1:
             return False
         raise
+    return said.rstrip("\n") == result

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mxguard.model.errors import UndecidedError
-from mxguard.system.temporary import temporary_folder
+from mxguard.system.temporary import sweep, temporary_folder
 
 
 @pytest.fixture
@@ -37,19 +37,19 @@ def test_a_folder_is_its_owners_and_gone_with_the_block(parent: Path) -> None:
     assert list(parent.iterdir()) == []
 
 
-def test_what_a_killed_run_left_goes_with_the_next_folder(parent: Path) -> None:
+def test_what_a_killed_run_left_is_swept_away(parent: Path) -> None:
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=_hold, args=(there,))
     process.start()
     left = here.recv()
-    with temporary_folder():
-        assert left.exists(), "a run that goes on keeps its own"
+    sweep()
+    assert left.exists(), "a run that goes on keeps its own"
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert left.exists()
-    with temporary_folder() as folder:
-        assert list(parent.iterdir()) == [folder]
+    sweep()
+    assert list(parent.iterdir()) == []
 
 
 def test_links_and_files_of_such_a_name_are_left_alone(parent: Path, tmp_path: Path) -> None:
@@ -58,8 +58,7 @@ def test_links_and_files_of_such_a_name_are_left_alone(parent: Path, tmp_path: P
     link, file = parent / "mxguard-run-alink123", parent / "mxguard-run-afile123"
     link.symlink_to(elsewhere)
     file.touch()
-    with temporary_folder():
-        pass
+    sweep()
     assert set(parent.iterdir()) == {elsewhere, link, file}
 
 
@@ -69,8 +68,7 @@ def test_folders_that_others_have_called_after_mxguard_are_left_alone(parent: Pa
         folder.mkdir()
     ours = parent / "mxguard-run-x1y2z3ab"
     ours.mkdir()
-    with temporary_folder():
-        pass
+    sweep()
     assert sorted(parent.iterdir()) == sorted(others)
 
 
@@ -79,3 +77,4 @@ def test_without_a_place_nothing_is_decided(parent: Path, monkeypatch: pytest.Mo
     with pytest.raises(UndecidedError, match="no temporary folder can be made: No such file"):
         with temporary_folder():
             pass
+    sweep()

@@ -70,6 +70,12 @@ def test_an_access_table_is_found_behind_warn_if_reject_too() -> None:
     assert access_table("reject_rbl_client bl.example") is None
 
 
+def test_braces_around_a_table_are_not_its_own() -> None:
+    inline = "inline:{192.0.2.1=REJECT}"
+    assert access_table(f"check_client_access {inline}") == ("client", inline)
+    assert access_table(f"check_client_access {{ {inline} }}") == ("client", inline)
+
+
 def test_a_client_is_looked_up_by_name_parents_address_and_octets() -> None:
     assert access_keys("client", "192.0.2.1", "mx.example.net", "h", "", "u@example.org") == (
         "mx.example.net", "example.net", ".example.net", "net", ".net",
