@@ -22,6 +22,7 @@ from attrs import frozen
 from mxguard.model.errors import MxguardError, UndecidedError
 from mxguard.model.event import Event
 from mxguard.model.finding import Severity
+from mxguard.model.printable import printable
 
 if TYPE_CHECKING:
     from mxguard.report.audited import Report
@@ -45,7 +46,10 @@ fail_on_option = click.option(
 
 @frozen
 class Session:
-    """The options that every command takes, and the two streams it writes to."""
+    """The options that every command takes, and the two streams it writes to.
+
+    What is written is made printable: others have a say in it.
+    """
 
     config: Path
     format: str
@@ -60,7 +64,7 @@ class Session:
     def out(self, text: str) -> None:
         """A line of the result, to standard output. Raises UndecidedError where it is full."""
         try:
-            click.echo(text)
+            click.echo(printable(text))
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -73,20 +77,22 @@ class Session:
     def say(self, text: str) -> None:
         """A message to standard error, unless -q."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def detail(self, text: str) -> None:
         """A message to standard error, with -v only."""
         if self.verbose:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def warn(self, text: str) -> None:
         """A warning to standard error, always."""
-        click.echo(click.style("warning: ", fg="yellow") + text, err=True, color=use_colour())
+        click.echo(
+            click.style("warning: ", fg="yellow") + printable(text), err=True, color=use_colour()
+        )
 
     def alarm(self, text: str) -> None:
         """What is wrong, although the run goes on, to standard error, always."""
-        click.echo(click.style("error: ", fg="red") + text, err=True, color=use_colour())
+        _tell("error: ", "red", text)
 
     def log(self, events: Iterable[Event]) -> None:
         """Events to where --log-to says; to standard error with -v, too.
@@ -100,7 +106,7 @@ class Session:
         listed = list(events)
         if self.verbose or self.log_to == "stderr":
             for line in log.lines(listed):
-                click.echo(line, err=True)
+                click.echo(printable(line), err=True)
         if self.log_to not in (None, "stderr"):
             try:
                 log.send(listed, self.log_to)
@@ -111,6 +117,11 @@ class Session:
 def use_colour() -> bool | None:
     """False where NO_COLOR is set (no-color.org); None leaves it to whether a terminal listens."""
     return False if os.environ.get("NO_COLOR") else None
+
+
+def _tell(kind: str, colour: str, text: str) -> None:
+    said = click.style(kind, fg=colour) + printable(text)
+    click.echo(said, err=True, color=use_colour())
 
 
 def mxguard_command(
@@ -227,5 +238,7 @@ def _log_failure(session: Session, error: MxguardError) -> None:
 def fail(error: MxguardError) -> NoReturn:
     """Print an error to standard error and end the process with its code."""
     for line in str(error).splitlines():
-        click.echo(click.style("mxguard: ", fg="red") + line, err=True, color=use_colour())
+        click.echo(
+            click.style("mxguard: ", fg="red") + printable(line), err=True, color=use_colour()
+        )
     sys.exit(error.exit_code)

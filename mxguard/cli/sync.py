@@ -18,6 +18,7 @@ from mxguard.jobs.undo import unwire, withdraw
 from mxguard.model.errors import UsageError
 from mxguard.model.event import Event
 from mxguard.model.finding import Finding, Severity
+from mxguard.model.printable import printable
 from mxguard.report.audit_text import reach_text
 from mxguard.report.events import (
     audit_events,
@@ -189,5 +190,5 @@ def _undo(session: Session, loaded: Loaded, wait: float, *, wiring: bool) -> int
 
 def _print_diff(done: SyncResult) -> None:
     for line in diff_lines(done):
-        text = click.style(line.text, fg=_COLOURS.get(line.kind.value))
+        text = click.style(printable(line.text), fg=_COLOURS.get(line.kind.value))
         click.echo(text, color=use_colour())

@@ -10,8 +10,9 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from mxguard.model.printable import printable
 from mxguard.report.audited import Audited, Report
 
 
@@ -37,9 +38,9 @@ AUDIT_FORMATS: Mapping[str, Format] = {
 
 
 def audit_report(name: str, audited: Audited) -> Report:
-    """The audit in the format of this name."""
+    """The audit in the format of this name, without what a terminal would obey."""
     made: Report = _module(name).report(audited)
-    return made
+    return evolve(made, text=printable(made.text))
 
 
 def failure_report(name: str, message: str) -> Report | None:

@@ -14,6 +14,7 @@ from attrs import frozen
 from mxguard.model.allowlist import EntryState, PeerStatus
 from mxguard.model.finding import Severity
 from mxguard.model.mailserver import SmtpVerdict
+from mxguard.model.printable import printable
 from mxguard.report.audited import Audited, Report
 from mxguard.report.reach import reach
 from mxguard.version import VERSION
@@ -149,7 +150,7 @@ def _lines(metric: Metric) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace("\n", r"\n")
+    return printable(text).replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _label(text: str) -> str:
