@@ -49,8 +49,8 @@ def read_xdp(value: bytes) -> list[str]:
 def read_tc(socket: NetlinkSocket) -> dict[int, list[str]]:
     """What tc has that may stop packets, by link index.
 
-    At the ingress and egress hooks that is every filter; in a queueing discipline with classes, a
-    filter that does more than choose a class. Filters inside of classes are not seen.
+    At the ingress and egress hooks that is every filter; in a queueing discipline with classes, and
+    in its classes, a filter that does more than choose a class.
     """
     found: dict[int, list[str]] = defaultdict(list)
     for message in socket.dump(routing.RTM_GETQDISC, routing.TCMSG.pack(0, 0, 0, 0, 0)):
@@ -63,7 +63,9 @@ def read_tc(socket: NetlinkSocket) -> dict[int, list[str]]:
         elif kind in _LOSING:
             found[index].append(f"tc queueing discipline {kind}")
         elif handle:
-            kinds = {_kind(one) for one in _filters(socket, index, handle) if _acts(one)}
+            parents = (handle, *_classes(socket, index, handle))
+            filters = (one for parent in parents for one in _filters(socket, index, parent))
+            kinds = {_kind(one) for one in filters if _acts(one)}
             found[index] += [f"tc filter {name} of {kind}" for name in sorted(kinds)]
     return found
 
@@ -115,6 +117,16 @@ def read_socket_lookup() -> list[Uncopied]:
     finally:
         os.close(handle)
     return [Uncopied("a BPF program chooses which socket a connection goes to")] if count else []
+
+
+def _classes(socket: NetlinkSocket, index: int, handle: int) -> list[int]:
+    """The classes of a queueing discipline: a handle's upper half is the discipline's."""
+    request = routing.TCMSG.pack(0, index, 0, 0, 0)
+    classes = (
+        routing.TCMSG.unpack_from(message.payload)[2]
+        for message in socket.dump(routing.RTM_GETTCLASS, request)
+    )
+    return [one for one in classes if one >> 16 == handle >> 16]
 
 
 def _filters(socket: NetlinkSocket, index: int, parent: int) -> list[bytes]:

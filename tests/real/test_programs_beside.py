@@ -184,6 +184,10 @@ tc class add dev eth0 parent 1: classid 1:10 htb rate 1gbit
 tc class add dev eth0 parent 1: classid 1:20 htb rate 1gbit
 """
 TO_PEER = "tc filter add dev eth0 parent 1: protocol ip u32 match ip dst 192.0.2.1"
+DEEPER = f"""{HTB}
+tc class add dev eth0 parent 1:20 classid 1:21 htb rate 1gbit
+{TO_PEER} flowid 1:20
+{TO_PEER.replace("parent 1:", "parent 1:20")}"""
 
 
 @pytest.mark.parametrize(
@@ -191,6 +195,7 @@ TO_PEER = "tc filter add dev eth0 parent 1: protocol ip u32 match ip dst 192.0.2
     [
         ("tc qdisc add dev eth0 root blackhole", "eth0: tc queueing discipline blackhole"),
         (f"{HTB} {TO_PEER} action mirred egress redirect dev lo", "eth0: tc filter u32 of htb"),
+        (f"{DEEPER} action mirred egress redirect dev lo", "eth0: tc filter u32 of htb"),
     ],
 )
 def test_tc_that_takes_the_answers_away_makes_all_undecided(
@@ -207,7 +212,7 @@ def test_tc_that_takes_the_answers_away_makes_all_undecided(
 
 def test_tc_that_only_chooses_a_class_is_no_doubt(tmp_path: Path) -> None:
     with audited(tmp_path, ruleset="") as host:
-        host.made.shell(f"{HTB} {TO_PEER} flowid 1:20")
+        host.made.shell(f"{DEEPER} flowid 1:21")
         assert reaches(host)
         assert host.audit().returncode == 0
 
