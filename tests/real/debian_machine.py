@@ -24,7 +24,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,15 +147,17 @@ class Machine:
     def exists(self, path: str) -> bool:
         return self.attempt("test", "-e", path)[0] == 0
 
-    def install(self, package: Path, *options: str) -> str:
+    def install(self, *packages: Path, options: Sequence[str] = ()) -> str:
         """`dpkg -i`, which fails where a dependency is missing: there is no network to get it."""
-        inside = f"/root/{package.name}"
-        where = Path(f"/proc/{self._init}/root{inside}")
-        shutil.copy(package, where)
+        folder = Path(f"/proc/{self._init}/root/root")
+        for package in packages:
+            shutil.copy(package, folder)
         try:
-            return self.run("dpkg", *options, "-i", inside)
+            inside = [f"/root/{package.name}" for package in packages]
+            return self.run("dpkg", *options, "-i", *inside)
         finally:
-            where.unlink()
+            for package in packages:
+                (folder / package.name).unlink()
 
     def network(self, address: str, router: str) -> None:
         """Give it eth0, with an address and a router that nobody has: nothing leaves."""

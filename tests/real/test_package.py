@@ -173,7 +173,7 @@ def test_an_upgrade_keeps_what_the_administrator_has_edited(
     with open(newer / "packaging/mxguard.toml", "a") as file:
         file.write("# Another default.\n")
 
-    machine.install(build(newer, tmp_path), "--force-confdef", "--force-confold")
+    machine.install(build(newer, tmp_path), options=("--force-confdef", "--force-confold"))
 
     assert machine.run("mxguard", "--version") == "mxguard 99.1\n"
     assert machine.read("/etc/mxguard/mxguard.toml") == CONFIGURATION.format(network=PEER)

@@ -3,7 +3,8 @@ a value at which it stops nothing.
 
 smtpd(8) and postscreen(8) are the source of what there is, smtpd_check.c and postscreen.c of the
 order. A parameter that this Postfix does not know, or that already stands at that value, is left
-out. Both spellings, before and after Postfix 3.6 (blacklist, denylist), are there.
+out. Both spellings, before and after Postfix 3.6 (blacklist, denylist), are there: the older one
+first, since the newer one's default is what the older one says.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ _POSTSCREEN: Mapping[str, str] = {
     "postscreen_upstream_proxy_protocol": "",
     **_POSTSCREEN_LIMITS,
     "postscreen_access_list": "",
-    "postscreen_denylist_action": "ignore",
     "postscreen_blacklist_action": "ignore",
-    "postscreen_allowlist_interfaces": "static:all",
+    "postscreen_denylist_action": "ignore",
     "postscreen_whitelist_interfaces": "static:all",
+    "postscreen_allowlist_interfaces": "static:all",
     "postscreen_greet_action": "ignore",
     "postscreen_dnsbl_action": "ignore",
     "postscreen_pipelining_enable": "no",
