@@ -24,6 +24,8 @@ from mxguard.rehearsal.mailserver.tables import ask_table
 LOGGED = {
     "maillog_file": "{dir}/mail.log",
     "maillog_file_prefixes": "/var/tmp",
+    # Its daemons would end by themselves after 100 seconds without work.
+    "max_idle": "3600",
 }
 SERVICES = ["smtp inet n - n - - smtpd", "postlog unix-dgram n - n - 1 postlogd"]
 FREE: dict[str, Any] = {"main": LOGGED, "master": {"services": SERVICES}}
