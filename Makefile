@@ -7,7 +7,7 @@ XDIST  ?= 2
 # What mxguard works with on a mail host, and what its tests and the demo stand up beside it.
 RUNTIME_PACKAGES := python3 python3-venv nftables iproute2 iptables ipset postfix
 DEMO_PACKAGES    := nsd fail2ban
-TEST_PACKAGES    := $(DEMO_PACKAGES) unbound ldnsutils bind9-dnsutils tcpdump openssl procps xz-utils zstd systemd-journal-remote \
+TEST_PACKAGES    := $(DEMO_PACKAGES) postfix-ldap postfix-mysql postfix-pcre unbound ldnsutils bind9-dnsutils tcpdump openssl procps xz-utils zstd systemd-journal-remote \
                     firewalld ufw dbus mandoc man-db zsh fish bash-completion chromium chromium-driver prometheus
 # What builds the Debian package, and what its tests install it on.
 DEB_PACKAGES     := debhelper dh-python dpkg-dev python3-attr python3-click python3-dnspython

@@ -47,14 +47,21 @@ def findings(installed: Installed, allowlist: Allowlist, now: datetime) -> Itera
 
 
 def _of_wiring(wiring: Sequence[Wiring]) -> Iterator[Finding]:
-    missing = [line for line in wiring if not line.done]
-    if missing:
+    wanting = [line for line in wiring if not line.done]
+    if wanting:
+        missing = [line.why for line in wanting if not line.late]
+        parts = [f"does not see to it that {'; '.join(missing)}"] if missing else []
+        parts += [
+            f"names mxguard's table too late in {line.late}, so that it does not see to it that "
+            f"{line.why}"
+            for line in wanting
+            if line.late
+        ]
         yield Finding(
             id="MXG601",
             subject="wiring",
-            evidence="your own configuration does not see to it that "
-            + "; ".join(line.why for line in missing),
-            remedy=tuple(line.command for line in missing),
+            evidence=f"your own configuration {'; and it '.join(parts)}",
+            remedy=tuple(line.command for line in wanting),
         )
 
 

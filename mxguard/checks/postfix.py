@@ -8,11 +8,12 @@ shows: a message's size, a flood larger than the rehearsed one, a queue's end.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from mxguard.checks import postfix_complaints
+from mxguard.checks import postfix_lines as lines
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.finding import Finding
 from mxguard.model.mailserver import (
@@ -24,9 +25,9 @@ from mxguard.model.mailserver import (
     SmtpAttempt,
     SmtpVerdict,
 )
-from mxguard.model.network import Network, NetworkError, parse_network
+from mxguard.model.network import Network
 from mxguard.model.peer import Provider
-from mxguard.model.ranges import subtract
+from mxguard.model.ranges import intersect, subtract
 
 _STOPPED = (SmtpVerdict.REJECTED, SmtpVerdict.DEFERRED, SmtpVerdict.DISCONNECTED)
 _UNKNOWN_RECIPIENTS = 10
@@ -40,13 +41,6 @@ _LISTS = (
     "smtpd_data_restrictions",
     "smtpd_end_of_data_restrictions",
 )
-_PERMITTING = {
-    "smtpd_client_restrictions": "client_access.cidr",
-    "smtpd_helo_restrictions": "client_access.cidr",
-    "smtpd_sender_restrictions": "client_access.cidr",
-    "smtpd_recipient_restrictions": "recipient_access.cidr",
-}
-"""The table of mxguard's that permits a peer in a list, and does not let it relay."""
 _GREYLISTING = re.compile(r"postgrey|greylist|grey|sqlgrey|\bgld\b|:10023\b|:10031\b")
 _DMARC_MILTER = re.compile(r"dmarc|:8893\b")
 """OpenDMARC by its socket's name, or by the port that its documentation uses."""
@@ -77,6 +71,7 @@ def findings(watched: Watched) -> Iterator[Finding]:
     yield from _of_sizes(watched)
     yield from _of_restrictions(watched)
     yield from _of_settings(watched)
+    yield from postfix_complaints.findings(watched.configuration, watched.rehearsal.complaints)
 
 
 def _of_dialogues(watched: Watched) -> Iterator[Finding]:
@@ -136,45 +131,16 @@ def _way_out(watched: Watched, attempt: SmtpAttempt) -> tuple[str, ...]:
         return ()
     service = configuration.service(stop.service)
     if stop.parameter.startswith("postscreen_") and stop.parameter.endswith("_limit"):
-        return (_setting(configuration, service, stop.parameter, str(2 * watched.connections)),)
+        twice = str(2 * watched.connections)
+        return (lines.setting(configuration, service, stop.parameter, twice),)
     if stop.parameter.startswith("postscreen_"):
-        element = _table(configuration, "postscreen_access.cidr")
-        return (_prepend(configuration, service, "postscreen_access_list", element),)
+        return lines.permit_first(configuration, service, "postscreen_access_list")
     if stop.parameter.startswith("smtpd_client_") and stop.parameter.endswith("_limit"):
         # For all peers at once: one parameter holds the list of them.
         missing = _not_excepted(watched, service)
         networks = missing or [entry.network for entry in watched.allowlist.of(attempt.peer)]
-        return (_exceptions(watched, service, networks),)
-    name = _PERMITTING.get(stop.parameter)
-    if name is None:
-        return ()
-    element = f"check_client_access {_table(configuration, name)}"
-    return (_prepend(configuration, service, stop.parameter, element),)
-
-
-def _table(configuration: PostfixConfiguration, name: str) -> str:
-    return f"cidr:{configuration.directory / 'mxguard' / name}"
-
-
-def _prepend(
-    configuration: PostfixConfiguration,
-    service: MasterService | None,
-    parameter: str,
-    element: str,
-) -> str:
-    now = configuration.value(parameter, service)
-    return _setting(configuration, service, parameter, f"{element}, {now}" if now else element)
-
-
-def _setting(
-    configuration: PostfixConfiguration, service: MasterService | None, name: str, value: str
-) -> str:
-    command = f"postconf -c {shlex.quote(str(configuration.directory))}"
-    if service is not None and name in service.overrides:
-        # postconf(1) takes no white space in what goes into master.cf; a comma is as good.
-        joined = re.sub(r"[\s,]+", ",", value)
-        return f"{command} -P {shlex.quote(f'{service.key}/{name}={joined}')}"
-    return f"{command} -e {shlex.quote(f'{name}={value}')}"
+        return (lines.except_from_limits(configuration, service, networks),)
+    return lines.permit_first(configuration, service, stop.parameter)
 
 
 def _of_relaying(watched: Watched) -> Iterator[Finding]:
@@ -182,7 +148,11 @@ def _of_relaying(watched: Watched) -> Iterator[Finding]:
     by_peer: dict[str, list[MailPeer]] = {}
     for peer in watched.rehearsal.relaying:
         by_peer.setdefault(peer.peer, []).append(peer)
-    mine = list(_networks(watched.configuration.value("mynetworks")))
+    mine = list(lines.networks_in(watched.configuration.value("mynetworks")))
+    # One parameter holds the list: all that it must not hold is taken out at once.
+    taken_out = intersect(
+        [entry.network for name in by_peer for entry in watched.allowlist.of(name)], mine
+    )
     for name, speakers in by_peer.items():
         inside = [
             peer for peer in speakers if any(_holds(network, peer.source) for network in mine)
@@ -193,6 +163,9 @@ def _of_relaying(watched: Watched) -> Iterator[Finding]:
             peer=name,
             subject=", ".join(dict.fromkeys(peer.source.address for peer in speakers)),
             evidence=f"mail for a domain that is not ours was taken from this address{reason}",
+            remedy=(
+                lines.take_out_of_mynetworks(watched.configuration, taken_out) if inside else ()
+            ),
         )
 
 
@@ -215,6 +188,7 @@ def _of_limits(watched: Watched, service: MasterService) -> Iterator[Finding]:
             subject=service.key,
             evidence=f"{service.limit} processes for a burst of {watched.connections} connections:"
             " the others wait for their greeting, and Postfix behaves as under attack (stress)",
+            remedy=(lines.process_limit(watched.configuration, service, 2 * watched.connections),),
         )
     missing = _not_excepted(watched, service)
     for parameter in (
@@ -223,14 +197,14 @@ def _of_limits(watched: Watched, service: MasterService) -> Iterator[Finding]:
         "smtpd_client_message_rate_limit",
         "smtpd_client_recipient_rate_limit",
     ):
-        value = _number(watched.configuration.value(parameter, service))
+        value = lines.number(watched.configuration.value(parameter, service))
         if missing and 0 < value < watched.connections:
             yield Finding(
                 id="MXG408",
                 subject=parameter,
                 evidence=f"{service.key} allows {value}, and "
                 f"smtpd_client_event_limit_exceptions leaves out {_some(missing)}",
-                remedy=(_exceptions(watched, service, missing),),
+                remedy=(lines.except_from_limits(watched.configuration, service, missing),),
             )
 
 
@@ -247,14 +221,16 @@ def _too_low(
     watched: Watched, service: MasterService, id: str, parameter: str
 ) -> Iterator[Finding]:
     configuration = watched.configuration
-    value = _number(configuration.value(parameter, service))
+    value = lines.number(configuration.value(parameter, service))
     if 0 < value < watched.connections:
         yield Finding(
             id=id,
             subject=parameter,
             evidence=f"{service.key} allows {value}, a burst has {watched.connections} connections;"
             " postscreen counts before it looks at its access list",
-            remedy=(_setting(configuration, service, parameter, str(2 * watched.connections)),),
+            remedy=(
+                lines.setting(configuration, service, parameter, str(2 * watched.connections)),
+            ),
         )
 
 
@@ -263,22 +239,12 @@ def _not_excepted(watched: Watched, service: MasterService | None) -> list[Netwo
     wanted = [entry.network for entry in watched.allowlist.entries]
     if re.search(r"(^|[\s,])([a-z]+:)?/", value):
         return []  # a table, or a file such as mxguard's own: the rehearsal's burst tells
-    return subtract(wanted, _networks(value))
-
-
-def _exceptions(watched: Watched, service: MasterService | None, missing: Sequence[Network]) -> str:
-    parameter = "smtpd_client_event_limit_exceptions"
-    now = watched.configuration.value(parameter, service)
-    more = ", ".join(
-        f"[{item.address}]/{item.length}" if item.family == 6 else str(item) for item in missing
-    )
-    value = f"{now}, {more}" if now else more
-    return _setting(watched.configuration, service, parameter, value)
+    return subtract(wanted, lines.networks_in(value))
 
 
 def _of_sizes(watched: Watched) -> Iterator[Finding]:
     configuration = watched.configuration
-    limit = _number(configuration.value("message_size_limit"))
+    limit = lines.number(configuration.value("message_size_limit"))
     for peer in watched.allowlist.peers:
         provider = watched.providers.get(peer.name)
         wanted = provider.message_size if provider is not None else None
@@ -289,7 +255,7 @@ def _of_sizes(watched: Watched) -> Iterator[Finding]:
                 subject="message_size_limit",
                 evidence=f"{limit} bytes here, while {peer.name} takes messages of {wanted}: what"
                 " it queues it cannot deliver, and returns",
-                remedy=(_setting(configuration, None, "message_size_limit", str(wanted)),),
+                remedy=lines.message_size(configuration, wanted),
             )
 
 
@@ -320,6 +286,7 @@ def _of_restrictions(watched: Watched) -> Iterator[Finding]:
                         id=id,
                         subject=name,
                         evidence=f"{service.key} applies {what} to every client: {value}",
+                        remedy=lines.permit_first(configuration, service, name),
                     )
 
 
@@ -337,7 +304,7 @@ def _of_settings(watched: Watched) -> Iterator[Finding]:
             id="MXG413",
             subject="soft_bounce",
             evidence="every rejection is a deferral: a backup's queue fills with what nobody takes",
-            remedy=(_setting(configuration, None, "soft_bounce", "no"),),
+            remedy=(lines.setting(configuration, None, "soft_bounce", "no"),),
         )
     unlisted = configuration.value("smtpd_reject_unlisted_recipient") == "no"
     lists = " ".join(configuration.value(name) for name in _LISTS)
@@ -346,15 +313,17 @@ def _of_settings(watched: Watched) -> Iterator[Finding]:
             id="MXG414",
             subject="smtpd_reject_unlisted_recipient",
             evidence="mail for users that do not exist is taken and returned by this host itself",
-            remedy=(_setting(configuration, None, "smtpd_reject_unlisted_recipient", "yes"),),
+            remedy=(lines.setting(configuration, None, "smtpd_reject_unlisted_recipient", "yes"),),
         )
-    errors = _number(re.sub(r"\$\{stress\?.*?\}:?\{?(\d+)\}?\}?", r"\1", _errors(configuration)))
+    errors = lines.number(
+        re.sub(r"\$\{stress\?.*?\}:?\{?(\d+)\}?\}?", r"\1", _errors(configuration))
+    )
     if 0 < errors < _UNKNOWN_RECIPIENTS:
         yield Finding(
             id="MXG415",
             subject="smtpd_hard_error_limit",
             evidence=f"{errors} unknown recipients in one session end it; a backup relays for all",
-            remedy=(_setting(configuration, None, "smtpd_hard_error_limit", "20"),),
+            remedy=(lines.setting(configuration, None, "smtpd_hard_error_limit", "20"),),
         )
     encrypted = {
         attempt.source
@@ -367,25 +336,12 @@ def _of_settings(watched: Watched) -> Iterator[Finding]:
             subject="smtpd_tls_security_level",
             evidence="a peer that does not speak TLS cannot deliver"
             + (f"; {len(encrypted)} addresses were tried with TLS" if encrypted else ""),
-            remedy=(_setting(configuration, None, "smtpd_tls_security_level", "may"),),
+            remedy=(lines.setting(configuration, None, "smtpd_tls_security_level", "may"),),
         )
 
 
 def _errors(configuration: PostfixConfiguration) -> str:
     return configuration.value("smtpd_hard_error_limit")
-
-
-def _number(value: str) -> int:
-    return int(value) if value.isdigit() else 0
-
-
-def _networks(value: str) -> Iterator[Network]:
-    """The plain networks of a Postfix list: tables and names are no networks."""
-    for word in re.split(r"[\s,]+", value):
-        try:
-            yield parse_network(word.replace("[", "").replace("]", ""))
-        except NetworkError:
-            continue
 
 
 def _holds(network: Network, address: Network) -> bool:

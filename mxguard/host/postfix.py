@@ -17,6 +17,7 @@ from mxguard.system import commands
 
 _OVERRIDE = re.compile(r"(?P<name>\S+?)/(?P<type>[a-z-]+)/(?P<parameter>\w+) = ?(?P<value>.*)")
 _FIELDS = 8
+_TIMEOUT = 20.0
 _CHROOT_DEFAULT_COMPATIBILITY = 1
 
 
@@ -25,7 +26,7 @@ def read_postfix(directory: Path) -> PostfixConfiguration:
     for name in ("main.cf", "master.cf"):
         if not (directory / name).exists():
             raise UndecidedError(f"{directory} holds no {name}: no Postfix is configured there")
-    parameters = _parameters(directory)
+    parameters, warnings = _parameters(directory)
     services = parse_services(
         _postconf(directory, "-M"), overrides(_postconf(directory, "-Px")), parameters
     )
@@ -34,6 +35,7 @@ def read_postfix(directory: Path) -> PostfixConfiguration:
         version=parameters.get("mail_version", ""),
         parameters=parameters,
         services=services,
+        warnings=warnings,
     )
 
 
@@ -107,13 +109,20 @@ def _logical_lines(shown: str) -> list[str]:
     return lines
 
 
-def _parameters(directory: Path) -> dict[str, str]:
-    found = parse_parameters(_postconf(directory, "-x"))
+def _parameters(directory: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The parameters, and what postconf says of them on standard error."""
+    shown, said = commands.run_and_hear(_argv(directory, "-x"), timeout=_TIMEOUT)
+    found = parse_parameters(shown)
     for needed in ("queue_directory", "data_directory", "daemon_directory", "mail_owner"):
         if not found.get(needed):
             raise UndecidedError(f"postconf -c {directory} names no {needed}")
-    return found
+    warnings = (line.partition("warning: ")[2] for line in said.splitlines())
+    return found, tuple(dict.fromkeys(warning for warning in warnings if warning))
 
 
 def _postconf(directory: Path, *options: str) -> str:
-    return commands.run(["postconf", "-c", str(directory), *options], timeout=20.0)
+    return commands.run(_argv(directory, *options), timeout=_TIMEOUT)
+
+
+def _argv(directory: Path, *options: str) -> list[str]:
+    return ["postconf", "-c", str(directory), *options]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from attrs import evolve
+
 from mxguard.checks import fail2ban as fail2ban_checks
 from mxguard.checks import postfix as postfix_checks
 from mxguard.checks.postfix import Watched
@@ -112,7 +114,8 @@ def _rehearse(
         with build_copy(snapshot) as copy:
             rehearsal = rehearse_mail(copy, with_configuration, peers, settings)
         watched = Watched(
-            configuration=with_configuration,
+            # Another configuration than the host's lies elsewhere, to be put in its place.
+            configuration=evolve(with_configuration, directory=postfix.directory),
             allowlist=allowlist,
             rehearsal=rehearsal,
             providers=providers,

@@ -44,12 +44,16 @@ class MasterService:
 
 @frozen
 class PostfixConfiguration:
-    """One Postfix instance as postconf shows it. `parameters` have their $names expanded."""
+    """One Postfix instance as postconf shows it. `parameters` have their $names expanded.
+
+    `warnings` are what postconf itself says of them.
+    """
 
     directory: Path
     version: str
     parameters: Mapping[str, str]
     services: tuple[MasterService, ...]
+    warnings: tuple[str, ...] = ()
 
     def value(self, parameter: str, service: MasterService | None = None) -> str:
         """A parameter as `service` sees it; "" where this Postfix does not know it."""
@@ -192,9 +196,10 @@ class MailPeer:
 class MailSettings:
     """How to try. Times in seconds; `transactions` is a backlog's, over two connections.
 
-    `elsewhere` is a recipient that no peer may relay to. `deadline` ends one dialogue.
-    `with_services` asks policy services and milters that may write;
-    without it a dialogue that needs one is undecided.
+    `elsewhere` is a recipient that no peer may relay to. `deadline` ends one dialogue, `overall`
+    all of them and then, as late again, the search for what stopped them; None is by their number.
+    `with_services` asks policy services and milters that may write; without it a dialogue that
+    needs one is undecided.
     """
 
     recipient: str
@@ -203,8 +208,25 @@ class MailSettings:
     connections: int = 20
     transactions: int = 60
     deadline: float = 20.0
+    overall: float | None = None
     with_services: bool = False
     causes: bool = True
+
+
+@frozen
+class Complaint:
+    """What Postfix's log says of its own configuration, whoever the client is.
+
+    `level` is its word for how bad it is: "warning", "error", "fatal", "panic". `program` is the
+    last part of the daemon's name. `table` is the lookup table that it names, as the configuration
+    does, "" where it names none; `is_lost` says that the table gave no answer.
+    """
+
+    level: str
+    program: str
+    text: str
+    table: str = ""
+    is_lost: bool = False
 
 
 @frozen
@@ -212,13 +234,15 @@ class MailRehearsal:
     """All dialogues, in the order of the peers; `reasons` is what could not be decided, and why.
 
     `relaying` are the peers from whose address mail for a domain elsewhere was taken. `probes` are
-    dialogues whose verdict says nothing, but whose log lines may count in fail2ban.
+    dialogues whose verdict says nothing, but whose log lines may count in fail2ban. `complaints`
+    are the server's own, each once.
     """
 
     smtp: tuple[SmtpAttempt, ...]
     reasons: tuple[str, ...] = ()
     relaying: tuple[MailPeer, ...] = ()
     probes: tuple[SmtpAttempt, ...] = ()
+    complaints: tuple[Complaint, ...] = ()
 
     @property
     def logged(self) -> tuple[SmtpAttempt, ...]:

@@ -29,12 +29,14 @@ class Wiring:
     """One line of the administrator's own configuration that makes a snippet take effect.
 
     `command` does it, and keeps what is there now; `why` says what for; `done` is True where the
-    live configuration has it already.
+    live configuration has it already. `late` says where it has it, and behind what that comes
+    first: so it is without effect.
     """
 
     command: str
     why: str
     done: bool
+    late: str = ""
 
 
 @frozen

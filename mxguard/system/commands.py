@@ -31,8 +31,25 @@ def run(
     standard error makes it a failure. Raises ProgramError where it is missing, ends
     otherwise, or is not done after `timeout` seconds (it is then killed).
     """
+    done = _completed(argv, stdin, timeout, preexec)
+    if not accept(done.returncode) or (done.stderr and not warnings):
+        raise _failed(argv, done)
+    return done.stdout.decode(errors="replace")
+
+
+def run_and_hear(argv: Sequence[str], *, timeout: float = 60.0) -> tuple[str, str]:
+    """Standard output and standard error of a program that succeeds. Raises as `run` does."""
+    done = _completed(argv, b"", timeout, None)
+    if done.returncode:
+        raise _failed(argv, done)
+    return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def _completed(
+    argv: Sequence[str], stdin: bytes, timeout: float, preexec: Callable[[], None] | None
+) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             argv,
             input=stdin,
             capture_output=True,
@@ -49,10 +66,11 @@ def run(
         raise ProgramError(argv, None, error.strerror or str(error)) from error
     except subprocess.TimeoutExpired as error:
         raise ProgramError(argv, None, f"not done after {timeout:g} seconds") from error
-    if not accept(done.returncode) or (done.stderr and not warnings):
-        said = done.stderr or done.stdout
-        raise ProgramError(argv, done.returncode, said.decode(errors="replace"))
-    return done.stdout.decode(errors="replace")
+
+
+def _failed(argv: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> ProgramError:
+    said = done.stderr or done.stdout
+    return ProgramError(argv, done.returncode, said.decode(errors="replace"))
 
 
 def environment() -> dict[str, str]:

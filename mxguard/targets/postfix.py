@@ -24,6 +24,7 @@ from mxguard.targets import (
     postfix_tables,
     postfix_wiring,
 )
+from mxguard.targets.postfix_settings import Setting
 from mxguard.targets.postfix_tables import TABLES, AccessTable
 
 _TAKES_EFFECT_WITHIN = 30.0
@@ -62,18 +63,19 @@ class PostfixTarget:
     def wiring(self) -> tuple[Wiring, ...]:
         """One `postconf` command a parameter, and one an override in master.cf."""
         return tuple(
-            Wiring(
-                command=shlex.join(
-                    postfix_settings.change_command(
-                        self.section.config,
-                        setting,
-                        postfix_wiring.wired(setting.rule, self.section.path, setting.raw),
-                    )
-                ),
-                why=setting.rule.why,
-                done=postfix_wiring.is_effective(setting.rule, self.section.path, setting.expanded),
-            )
+            self._wiring(setting)
             for setting in postfix_settings.read(self.section.config, self.ports)
+        )
+
+    def _wiring(self, setting: Setting) -> Wiring:
+        rule, folder = setting.rule, self.section.path
+        new = postfix_wiring.wired(rule, folder, setting.raw)
+        ahead = postfix_wiring.ahead(rule, folder, setting.expanded)
+        return Wiring(
+            command=shlex.join(postfix_settings.change_command(self.section.config, setting, new)),
+            why=rule.why,
+            done=postfix_wiring.is_effective(rule, folder, setting.expanded),
+            late=f"{setting.key}, behind {ahead}" if ahead else "",
         )
 
     def verify(self, staged: Mapping[Path, Path]) -> None:

@@ -10,7 +10,7 @@ only permit. A table that stands too late is moved.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -113,7 +113,20 @@ def is_effective(rule: Rule, folder: Path, expanded: str) -> bool:
     if position is None:
         harmless = _PERMITS | (_RELAY_CONTROL if rule.table is RECIPIENT else frozenset())
         return not rule.always and all(element in harmless for element in elements)
-    return not rule.is_first or all(element in _PERMITS for element in elements[:position])
+    return not rule.is_first or not _deciding(elements[:position])
+
+
+def ahead(rule: Rule, folder: Path, expanded: str) -> str:
+    """What can decide before a table that a value names; "" where nothing, or it is not named."""
+    elements = _elements(expanded)
+    position = _find(elements, _elements(rule.in_folder(folder)))
+    if position is None or not rule.is_first:
+        return ""
+    return " ".join(_deciding(elements[:position]))
+
+
+def _deciding(elements: Sequence[str]) -> list[str]:
+    return [element for element in elements if element not in _PERMITS]
 
 
 def is_named(rule: Rule, folder: Path, value: str) -> bool:

@@ -35,7 +35,12 @@ from attrs import frozen
 from lab import Host, Lab
 
 from mxguard.host.postfix import read_postfix
-from mxguard.model.mailserver import MailPeer, MailRehearsal, MailSettings
+from mxguard.model.mailserver import (
+    MailPeer,
+    MailRehearsal,
+    MailSettings,
+    PostfixConfiguration,
+)
 from mxguard.model.network import parse_network
 from mxguard.rehearsal.mailserver.ground import open_bench
 from mxguard.rehearsal.mailserver.rehearse import rehearse
@@ -252,6 +257,10 @@ class MailHost:
 
     def rehearse(self, **settings: Any) -> MailRehearsal:
         """The rehearsal of this host for its peer."""
+        return self.call(lambda: self.rehearse_with(read_postfix(self.conf), **settings))
+
+    def rehearse_with(self, configuration: PostfixConfiguration, **settings: Any) -> MailRehearsal:
+        """The same with another configuration, for what is called on the host already."""
         source = self.state.get("source", PEER)
         peer = MailPeer(
             "backup",
@@ -267,12 +276,8 @@ class MailHost:
             **settings,
         )
         own = ((parse_network(HOST), 24), (parse_network(HOST6), 64))
-
-        def run() -> MailRehearsal:
-            with open_bench(own) as ground:
-                return rehearse(read_postfix(self.conf), ground, own, [peer], wanted)
-
-        return self.call(run)
+        with open_bench(own) as ground:
+            return rehearse(configuration, ground, own, [peer], wanted)
 
 
 def _talk(source: str, port: int, recipient: str, dialogue: str, *, tls: bool) -> Truth:

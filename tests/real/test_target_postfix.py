@@ -219,6 +219,24 @@ def test_a_flood_from_a_peer_is_served_where_a_stranger_meets_the_rate_limit(
         assert [421] in [dialogue(outside, STRANGER, 2525) for _ in range(5)]
 
 
+def test_a_table_behind_what_refuses_stands_too_late_until_its_command_is_run(
+    instance: Instance, hosts: tuple[Host, Host]
+) -> None:
+    mail, outside = hosts
+    postfix_edit.wire(instance.target, instance.backup)
+    table = instance.config / "mxguard" / "client_access.cidr"
+    list_ = f"check_client_access static:REJECT, check_client_access cidr:{table}"
+    instance.postconf("-e", f"smtpd_client_restrictions = {list_}")
+    with instance.running(mail):
+        assert dialogue(outside, PEER, 2525) != ACCEPTED
+    (wanting,) = [line for line in instance.target.wiring() if not line.done]
+    assert wanting.late == "smtpd_client_restrictions, behind check_client_access static:REJECT"
+    subprocess.run(wanting.command, shell=True, check=True)
+    assert all(line.done and not line.late for line in instance.target.wiring())
+    with instance.running(mail):
+        assert dialogue(outside, PEER, 2525) == ACCEPTED
+
+
 def test_the_wiring_undone_leaves_both_files_as_they_were_to_the_byte(instance: Instance) -> None:
     before = instance.files()
     changed = postfix_edit.wire(instance.target, instance.backup)

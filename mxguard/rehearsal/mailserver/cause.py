@@ -3,14 +3,15 @@
 In a bare namespace, away from the firewall, an instance runs variants of the service that stopped a
 peer, each without one suspect. The first whose absence changes what the peer is told is it; in a
 list, the shortest beginning that still stops the peer ends with the element that does. Tables are
-asked with postmap(1). What cannot be reproduced there gets no cause rather than a guess.
+asked with postmap(1). What cannot be reproduced there, or not in time, gets no cause rather than a
+guess.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -30,6 +31,7 @@ from mxguard.model.mailserver import (
 from mxguard.model.network import Network
 from mxguard.rehearsal.mailserver.dialogue import Outcome
 from mxguard.rehearsal.mailserver.ground import open_bench
+from mxguard.rehearsal.mailserver.patience import Patience
 from mxguard.rehearsal.mailserver.restrictions import access_table, split_list, table_of
 from mxguard.rehearsal.mailserver.rounds import Round, Speaker, perform
 from mxguard.rehearsal.mailserver.suspects import (
@@ -62,9 +64,14 @@ class CauseFinder:
         configuration: PostfixConfiguration,
         own: Sequence[tuple[Network, int]],
         settings: MailSettings,
+        until: Patience,
+        lost: Collection[str] = (),
     ) -> None:
+        """Nothing is tried any more after `until`. `lost` are tables that do not answer."""
         self.configuration = configuration
         self.settings = settings
+        self.until = until
+        self.lost = lost
         self._own = tuple(own)
         self._stack = contextlib.ExitStack()
         self._theatre: Theatre | None = None
@@ -94,7 +101,7 @@ class CauseFinder:
         # What stops a single dialogue stops the many of a burst alike; what counts does not.
         counted = attempt.dialogue if attempt.verdict is SmtpVerdict.THROTTLED else None
         key = (attempt.source, attempt.port, attempt.helo, _seen(attempt), counted)
-        if key not in self._known:
+        if key not in self._known and not self.until.is_over:
             search = _Search(self, speaker, Round(attempt.dialogue, attempt.tls), attempt, front)
             alike = attempt.peer, attempt.port, _alike(attempt), counted
             stop = search.take_over(self._of_group.get(alike)) or search.run()
@@ -102,7 +109,7 @@ class CauseFinder:
             if stop is not None:
                 self._of_group.setdefault(alike, stop)
                 self.blamed.add(stop.parameter)
-        return self._known[key]
+        return self._known.get(key)
 
     def outcomes(
         self,
@@ -133,7 +140,12 @@ class CauseFinder:
     def _on_bench(self) -> Theatre:
         if self._theatre is None:
             ground = self._stack.enter_context(open_bench(self._own))
-            theatre = Theatre(self.configuration, ground, with_services=self.settings.with_services)
+            theatre = Theatre(
+                self.configuration,
+                ground,
+                with_services=self.settings.with_services,
+                until=self.until,
+            )
             self._theatre = self._stack.enter_context(theatre)
         return self._theatre
 
@@ -178,10 +190,16 @@ class _Search:
         found = suspects(self._configuration, self._front, self._behind, only_limits=counted)
         if counted:
             return self._one_by_one(likeliest_first(found, self._attempt.log))
-        # What stopped one address of a peer mostly stops the next.
-        blamed = [item for item in found if item.parameter in self._finder.blamed]
-        stop = self._all_at_once(blamed, others=False) if blamed else None
+        # What stopped one address of a peer mostly stops the next; a table without answers, all.
+        likely = [
+            item for item in found if item.parameter in self._finder.blamed or self._is_lost(item)
+        ]
+        stop = self._all_at_once(likely, others=False) if likely else None
         return stop or self._all_at_once(found, others=True)
+
+    def _is_lost(self, suspect: Suspect) -> bool:
+        value = self._configuration.value(suspect.parameter, suspect.service)
+        return any(table in value for table in self._finder.lost)
 
     def take_over(self, found: MailStop | None) -> MailStop | None:
         """The cause found for another address of the peer that was told the same, if it is this's.
@@ -203,7 +221,7 @@ class _Search:
         if wanted != _seen(self._attempt):
             return None
         for suspect, outcome in zip(found, outcomes[1:], strict=True):
-            if _seen(outcome) != wanted:
+            if _is_other(outcome, wanted):
                 return self._refine(suspect, wanted)
         return self._only_one(found, wanted) if others else None
 
@@ -214,7 +232,7 @@ class _Search:
             return None
         for suspect in found:
             (outcome,) = self._try([{suspect.parameter: suspect.neutral}])
-            if _seen(outcome) != _seen(first):
+            if _is_other(outcome, _seen(first)):
                 return self._refine(suspect, _seen(first))
         return None
 
@@ -245,6 +263,8 @@ class _Search:
         if not suspect.is_list:
             return stop
         elements = split_list(value)
+        if len(elements) == 1:
+            return self._name_element(evolve(stop, restriction=elements[0]), wanted)
         trials = [
             {suspect.parameter: _beginning(suspect.parameter, elements[:count])}
             for count in range(1, len(elements) + 1)
@@ -273,6 +293,8 @@ class _Search:
         table = access[1] if access is not None else table_of(stop.restriction)
         if table is None:
             return stop
+        if table in self._finder.lost:
+            return evolve(stop, table=table)
         attempt = self._attempt
         keys = access_keys(
             access[0] if access is not None else "client",
@@ -317,6 +339,11 @@ def _beginning(parameter: str, elements: Sequence[str]) -> str:
 
 def _seen(ended: Outcome | SmtpAttempt) -> Seen:
     return ended.verdict, ended.stage, ended.code, ended.text
+
+
+def _is_other(outcome: Outcome, wanted: Seen) -> bool:
+    """Whether a trial ended otherwise. One that was not answered in time tells nothing."""
+    return outcome.verdict is not SmtpVerdict.UNDECIDED and _seen(outcome) != wanted
 
 
 def _alike(attempt: SmtpAttempt) -> Seen:

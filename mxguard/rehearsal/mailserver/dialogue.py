@@ -22,6 +22,8 @@ from mxguard.model.mailserver import SmtpVerdict, Stage
 _LONGEST = 1 << 16
 _CONNECT = 3.0
 """Nothing but the copy is in between: a SYN that was not answered twice will not be."""
+_TWO_SYNS = 1.5
+"""By then a SYN has been sent again, after a second (RFC 6298)."""
 _HOLD = 2.0
 _RETRY = 0.3
 _REPLY_LINE = re.compile(rb"(\d{3})([ -]?)(.*)", re.DOTALL)
@@ -76,10 +78,13 @@ class _Session:
         self.offers_tls = False
         self.stage = Stage.CONNECT
         begun = time.monotonic()
+        wait = min(_CONNECT, max(0.1, deadline - begun))
         try:
-            self._socket = connect(min(_CONNECT, max(0.1, deadline - begun)))
+            self._socket = connect(wait)
         except TimeoutError as error:
-            raise self._stop(SmtpVerdict.DISCONNECTED, "no answer to the connection") from error
+            # Cut short by the deadline, silence says nothing.
+            verdict = SmtpVerdict.UNDECIDED if wait < _TWO_SYNS else SmtpVerdict.DISCONNECTED
+            raise self._stop(verdict, "no answer to the connection") from error
         except OSError as error:
             raise self._stop(SmtpVerdict.DISCONNECTED, error.strerror or str(error)) from error
         self._begun = begun

@@ -2,8 +2,8 @@
 
 In: the configuration, the ground, the peers, the settings. Out: `MailRehearsal`. Each kind of
 dialogue is a round on a fresh instance; the peers of a round speak at the same time, but for a
-burst and a backlog, which each has to itself. Raises UndecidedError where no instance can be
-started at all.
+burst and a backlog, which each has to itself. What is not tried in time is undecided. Raises
+UndecidedError where no instance can be started at all.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from mxguard.model.mailserver import (
     MailSettings,
     MailStop,
     PostfixConfiguration,
+    SmtpAttempt,
     SmtpVerdict,
     Stage,
 )
 from mxguard.model.network import Network
 from mxguard.rehearsal.mailserver.cause import CauseFinder
 from mxguard.rehearsal.mailserver.ground import Ground
-from mxguard.rehearsal.mailserver.rounds import Held, Round, Speaker, hold
+from mxguard.rehearsal.mailserver.patience import patience
+from mxguard.rehearsal.mailserver.rounds import Held, Round, Speaker, hold, untried
 from mxguard.rehearsal.mailserver.theatre import Theatre
 
 _TAKEN = 250
+_UNANSWERED = "not tried: a single dialogue was not answered in time"
 _FOR_ALL = Dialogue.SILENT_CLOSE
 """The dialogue that everybody who gets a connection holds, once."""
 
@@ -45,23 +48,32 @@ def rehearse(
     `own` are the host's addresses with their prefix lengths: where causes are looked for, away
     from the firewall, Postfix must know them as its own.
     """
-    with Theatre(configuration, ground, with_services=settings.with_services) as theatre:
+    until = patience(settings, len(peers))
+    with Theatre(
+        configuration, ground, with_services=settings.with_services, until=until
+    ) as theatre:
         held = _dialogues(theatre, peers, settings)
         speakers = [item.speaker for item in held if item.attempt.dialogue is _FOR_ALL]
         relaying = _relaying(theatre, speakers, settings)
         probes = hold(theatre, speakers, Round(Dialogue.UNKNOWN_RECIPIENT), settings)
         if theatre.is_nameless:
             held = [_without_names(item) for item in held]
+        complaints = theatre.complaints([peer.source for peer in peers])
+    reasons = {until.reason} if until.is_over else set()
     if settings.causes:
-        with CauseFinder(configuration, own, settings) as finder:
+        # As long again: of what was turned away, the cause is what is asked for most.
+        again = patience(settings, len(peers))
+        lost = {one.table for one in complaints if one.is_lost}
+        with CauseFinder(configuration, own, settings, again, lost) as finder:
             held = [_with_cause(item, finder) for item in held]
     attempts = tuple(item.attempt for item in sorted(held, key=_position(peers)))
-    undecided = {item.reason for item in attempts if item.verdict is SmtpVerdict.UNDECIDED}
+    reasons |= {item.reason for item in attempts if item.verdict is SmtpVerdict.UNDECIDED}
     return MailRehearsal(
         attempts,
-        reasons=tuple(sorted(undecided)),
+        reasons=tuple(sorted(reasons)),
         relaying=relaying,
         probes=tuple(item.attempt for item in probes),
+        complaints=complaints,
     )
 
 
@@ -85,16 +97,21 @@ def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettin
         offered = [item.speaker for item in plain if item.offers_tls]
         held.extend(hold(theatre, offered, Round(Dialogue.RECIPIENT, tls=True), settings))
     # Nor need who is turned away when it is one ask as many: the answer is known.
-    refused = {
-        item.speaker.peer.source
-        for item in held
-        if item.attempt.dialogue is Dialogue.RECIPIENT
-        and item.attempt.verdict is SmtpVerdict.REJECTED
-    }
+    single = [item.attempt for item in held if item.attempt.dialogue is Dialogue.RECIPIENT]
+    refused = {item.source for item in single if item.verdict is SmtpVerdict.REJECTED}
+    unanswered = {item.source for item in single if _is_unanswered(item)}
     many = [speaker for speaker in first if speaker.peer.source not in refused]
-    for kind in (Dialogue.BURST, Dialogue.BACKLOG):
-        held.extend(hold(theatre, many, Round(kind), settings))
+    for step in (Round(Dialogue.BURST), Round(Dialogue.BACKLOG)):
+        waiting = [speaker for speaker in many if speaker.peer.source in unanswered]
+        held.extend(untried(speaker, step, _UNANSWERED) for speaker in waiting)
+        served = [speaker for speaker in many if speaker not in waiting]
+        held.extend(hold(theatre, served, step, settings))
     return held
+
+
+def _is_unanswered(attempt: SmtpAttempt) -> bool:
+    was_held = attempt.attempted > 0
+    return was_held and attempt.verdict is SmtpVerdict.UNDECIDED and attempt.code is None
 
 
 def said_name(helo: str) -> str:

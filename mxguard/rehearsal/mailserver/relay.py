@@ -56,6 +56,12 @@ class StreamRelay:
     def __init__(self, listener: socket.socket, connect: Connect) -> None:
         self._listener = listener
         self._connect = connect
+        self._unanswered: set[object] = set()
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether somebody connected to whom the endpoint has not said a word."""
+        return bool(self._unanswered)
 
     def __enter__(self) -> StreamRelay:
         threading.Thread(target=self._serve, name="mxguard-relay", daemon=True).start()
@@ -77,12 +83,18 @@ class StreamRelay:
                 threading.Thread(target=self._relay, args=(inner,), daemon=True).start()
 
     def _relay(self, inner: socket.socket) -> None:
+        waiting = object()
+        self._unanswered.add(waiting)
         try:
             outer = self._connect()
         except OSError:
             _shut(inner)
             return
-        back = threading.Thread(target=_pump, args=(outer, inner), daemon=True)
+
+        def answered() -> None:
+            self._unanswered.discard(waiting)
+
+        back = threading.Thread(target=_pump, args=(outer, inner, answered), daemon=True)
         back.start()
         _pump(inner, outer)
         back.join()
@@ -190,9 +202,12 @@ def _server_failure(question: bytes) -> bytes:
     return question[:2] + bytes((question[2] | 0x80, 0x82)) + counts + question[_HEADER : end + 5]
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(
+    source: socket.socket, sink: socket.socket, arrived: Callable[[], None] = lambda: None
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(_LARGEST):
+            arrived()
             sink.sendall(data)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)

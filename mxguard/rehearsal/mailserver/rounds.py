@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
@@ -19,11 +18,12 @@ from mxguard.model.mailserver import (
     MailSettings,
     SmtpAttempt,
     SmtpVerdict,
+    Stage,
 )
 from mxguard.rehearsal.mailserver import dialogue
 from mxguard.rehearsal.mailserver.dialogue import Outcome, Script
 from mxguard.rehearsal.mailserver.maillog import MailLog
-from mxguard.rehearsal.mailserver.services import Services, asked_reason
+from mxguard.rehearsal.mailserver.services import Services, asked_reason, silent_reason
 from mxguard.rehearsal.mailserver.theatre import Theatre
 
 _LOG_TAIL = 0.5
@@ -74,13 +74,13 @@ class Held:
 def perform(
     theatre: Theatre, speaker: Speaker, step: Round, settings: MailSettings, port: int
 ) -> Outcome:
-    """Hold one dialogue with what listens on `port`."""
+    """Hold one dialogue with what listens on `port`; patience ends it at the latest."""
     peer = speaker.peer
     script = Script(
         helo=speaker.helo,
         sender=settings.sender,
         recipient=settings.recipient,
-        deadline=time.monotonic() + settings.deadline,
+        deadline=theatre.until.deadline(settings.deadline),
     )
 
     def connect(timeout: float) -> socket.socket:
@@ -113,12 +113,23 @@ def _once_more(flood: Callable[[], Outcome]) -> Outcome:
 def hold(
     theatre: Theatre, speakers: Sequence[Speaker], step: Round, settings: MailSettings
 ) -> list[Held]:
-    """The round with all speakers on a fresh instance, together, or one by one if it `is_alone`."""
+    """The round with all speakers on a fresh instance, together, or one by one if it `is_alone`.
+
+    Who has not spoken when patience ends is undecided.
+    """
     if not speakers:
         return []
+    if theatre.until.is_over:
+        return [untried(speaker, step, theatre.until.reason) for speaker in speakers]
     if step.is_alone:
         return _one_by_one(theatre, speakers, step, settings)
     return _together(theatre, speakers, step, settings)
+
+
+def untried(speaker: Speaker, step: Round, reason: str) -> Held:
+    """A dialogue that was not held, and why."""
+    undecided = Outcome(SmtpVerdict.UNDECIDED, Stage.CONNECT, reason=reason, attempted=0)
+    return Held(speaker, _attempt(speaker, step, undecided, ()), offers_tls=False)
 
 
 def _one_by_one(
@@ -131,13 +142,14 @@ def _one_by_one(
     """
     waiting = list(speakers)
     held: list[Held] = []
-    while waiting:
+    until = theatre.until
+    while waiting and not until.is_over:
         with theatre.open() as (instance, services):
-            while waiting and not _is_under_stress(instance.log):
+            while waiting and not until.is_over and not _is_under_stress(instance.log):
                 speaker = waiting.pop(0)
                 outcome = perform(theatre, speaker, step, settings, speaker.peer.port)
                 held.append(_held(speaker, step, outcome, instance.log, services))
-    return held
+    return [*held, *(untried(speaker, step, until.reason) for speaker in waiting)]
 
 
 def _is_under_stress(log: MailLog) -> bool:
@@ -171,8 +183,27 @@ def _together(
 def _held(
     speaker: Speaker, step: Round, outcome: Outcome, log: MailLog, services: Services
 ) -> Held:
+    attempt = _attempt(speaker, step, outcome, _lines_about(speaker.peer.source.address, log))
+    if _UNVERIFIED in attempt.text:
+        attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=_NO_PROBE)
+    asked = services.asked_about(speaker.peer.source.address)
+    if asked and attempt.verdict is SmtpVerdict.ACCEPTED:
+        attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=asked_reason(asked))
+    words, silent = _dying_words(log), services.unanswered()
+    is_waiting = attempt.verdict is SmtpVerdict.UNDECIDED and attempt.code is None
+    is_dead = bool(words) and is_waiting
+    if is_dead:
+        attempt = evolve(attempt, reason=f"{attempt.reason}: {words}")
+    elif is_waiting and silent:
+        attempt = evolve(attempt, reason=f"{attempt.reason}: {silent_reason(silent)}")
+    return Held(speaker, attempt, outcome.offers_tls, is_dead)
+
+
+def _attempt(
+    speaker: Speaker, step: Round, outcome: Outcome, lines: tuple[str, ...]
+) -> SmtpAttempt:
     peer = speaker.peer
-    attempt = SmtpAttempt(
+    return SmtpAttempt(
         peer=peer.peer,
         source=peer.source,
         destination=peer.destination,
@@ -189,18 +220,8 @@ def _held(
         attempted=outcome.attempted,
         visits=outcome.visits,
         seconds=outcome.seconds,
-        log=_lines_about(peer.source.address, log),
+        log=lines,
     )
-    if _UNVERIFIED in attempt.text:
-        attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=_NO_PROBE)
-    asked = services.asked_about(peer.source.address)
-    if asked and attempt.verdict is SmtpVerdict.ACCEPTED:
-        attempt = evolve(attempt, verdict=SmtpVerdict.UNDECIDED, reason=asked_reason(asked))
-    words = _dying_words(log)
-    is_dead = bool(words) and attempt.verdict is SmtpVerdict.UNDECIDED and attempt.code is None
-    if is_dead:
-        attempt = evolve(attempt, reason=f"{attempt.reason}: {words}")
-    return Held(speaker, attempt, outcome.offers_tls, is_dead)
 
 
 def _dying_words(log: MailLog) -> str:

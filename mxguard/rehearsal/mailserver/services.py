@@ -26,6 +26,7 @@ from mxguard.model.mailserver import PostfixConfiguration
 from mxguard.rehearsal.mailserver.ground import Ground, pretend
 from mxguard.rehearsal.mailserver.instance import is_harmless_delegate
 from mxguard.rehearsal.mailserver.relay import StreamRelay, connect_tcp
+from mxguard.system.sockets import listening_ports
 
 _POLICY = re.compile(
     r"check_policy_service[\s,]+(?:\{[\s,]*)?((?:inet|unix):[^\s,{}]+|[\w/.-]+)", re.IGNORECASE
@@ -94,7 +95,8 @@ def find_endpoints(configuration: PostfixConfiguration) -> tuple[Endpoint, ...]:
 
 
 def _concerns_smtpd(name: str) -> bool:
-    return name.startswith(("smtpd_", "local_recipient", "virtual_", "relay_", "mydest", "alias_"))
+    """Whether a dialogue may ask what a parameter names: all but what only a delivery asks."""
+    return not name.startswith(("smtp_", "lmtp_"))
 
 
 def _add(found: dict[str, Endpoint], kind: ServiceKind, text: str, queue: Path) -> None:
@@ -212,7 +214,7 @@ class Services:
         self._stack = contextlib.ExitStack()
         self._with_services = with_services
         self.stands: list[Stand] = []
-        self._relays: list[StreamRelay] = []
+        self._relays: dict[Endpoint, StreamRelay] = {}
         self.sockets: dict[Path, socket.socket] = {}
         for endpoint in endpoints:
             try:
@@ -234,23 +236,29 @@ class Services:
         """Begin to answer, once the instance has bound the sockets that are its own."""
         for stand in self.stands:
             self._stack.enter_context(stand)
-        for relay in self._relays:
+        for relay in self._relays.values():
             self._stack.enter_context(relay)
 
     def asked_about(self, address: str) -> list[Endpoint]:
         """The services that were not asked, but would have been, about a client."""
         return [stand.endpoint for stand in self.stands if address in stand.asked]
 
+    def unanswered(self) -> list[Endpoint]:
+        """The services that were asked by somebody, and have not said a word to them."""
+        return [endpoint for endpoint, relay in self._relays.items() if relay.is_unanswered]
+
     def _listen(self, endpoint: Endpoint, ground: Ground) -> socket.socket | None:
         if endpoint.path is not None:
             # The instance sees the host's own sockets; where there is none, Postfix says so itself.
-            if not endpoint.path.exists() or not endpoint.may_write or self._with_services:
+            if not endpoint.path.exists() or self._is_asked(endpoint):
                 return None
             self.sockets[endpoint.path] = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             return self.sockets[endpoint.path]
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         host = "127.0.0.1" if endpoint.host == "localhost" else endpoint.host
         is_local = host.startswith("127.") or host == "::1"
+        if is_local and self._is_asked(endpoint) and endpoint.port not in listening_ports():
+            return None  # the kernel refuses there as it does here
         namespace = ground.server if is_local else ground.peers
         listener = namespace.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -258,13 +266,22 @@ class Services:
         listener.listen(128)
         return listener
 
+    def _is_asked(self, endpoint: Endpoint) -> bool:
+        """Whether the host's own is asked, and no stand-in."""
+        return self._with_services or not endpoint.may_write
+
     def _answer(self, endpoint: Endpoint, listener: socket.socket) -> None:
-        if endpoint.may_write and not self._with_services:
+        if not self._is_asked(endpoint):
             self.stands.append(Stand(endpoint, listener))
             return
         host, port = endpoint.host, endpoint.port
-        relay = StreamRelay(listener, lambda: connect_tcp(host, port))
-        self._relays.append(relay)
+        self._relays[endpoint] = StreamRelay(listener, lambda: connect_tcp(host, port))
+
+
+def silent_reason(endpoints: Iterable[Endpoint]) -> str:
+    """What else is known of a dialogue that was not answered in time, in words."""
+    names = ", ".join(f"the {item.kind} {item.text}" for item in endpoints)
+    return f"{names} was asked and does not answer"
 
 
 def asked_reason(endpoints: Iterable[Endpoint]) -> str:

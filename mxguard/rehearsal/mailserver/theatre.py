@@ -1,8 +1,8 @@
 """One Postfix on its ground, with everything it asks for around it: where a round is held.
 
-`Theatre` keeps what all rounds share: the relay for names, and the files that stand in for others.
-`open` starts a fresh instance in it, so that nothing an earlier round left in a counter or a cache
-colours the next.
+`Theatre` keeps what all rounds share: the relay for names, the files that stand in for others, and
+what the log of any instance says. `open` starts a fresh instance in it, so that nothing an earlier
+round left in a counter or a cache colours the next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mxguard.model.mailserver import MailPeer, PostfixConfiguration
+from mxguard.model.mailserver import Complaint, MailPeer, PostfixConfiguration
+from mxguard.model.network import Network
+from mxguard.rehearsal.mailserver.complaints import complaints
 from mxguard.rehearsal.mailserver.ground import Ground, arrival_mark, pretend
 from mxguard.rehearsal.mailserver.instance import (
     ANSWERING,
@@ -20,6 +22,8 @@ from mxguard.rehearsal.mailserver.instance import (
     needed_services,
     without_artefacts,
 )
+from mxguard.rehearsal.mailserver.maillog import LogLine
+from mxguard.rehearsal.mailserver.patience import UNLIMITED, Patience
 from mxguard.rehearsal.mailserver.relay import NameRelay, relayed_resolv_conf, resolver_addresses
 from mxguard.rehearsal.mailserver.services import Services, find_endpoints
 
@@ -28,16 +32,26 @@ _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class Theatre:
-    """Where instances of one configuration are started; a context manager."""
+    """Where instances of one configuration are started; a context manager.
+
+    `until` is when nothing more is begun in it.
+    """
 
     def __init__(
-        self, configuration: PostfixConfiguration, ground: Ground, *, with_services: bool
+        self,
+        configuration: PostfixConfiguration,
+        ground: Ground,
+        *,
+        with_services: bool,
+        until: Patience = UNLIMITED,
     ) -> None:
         self.configuration = configuration
         self.ground = ground
+        self.until = until
         self._with_services = with_services
         self._stack = contextlib.ExitStack()
         self._files: dict[Path, bytes] = {}
+        self._heard: list[LogLine] = []
 
     def __enter__(self) -> Theatre:
         resolv_conf = ""
@@ -58,6 +72,10 @@ class Theatre:
     def is_nameless(self) -> bool:
         """Whether the host's resolvers answered nothing that the mail server asked."""
         return self._names.is_unanswered
+
+    def complaints(self, clients: Iterable[Network]) -> tuple[Complaint, ...]:
+        """What Postfix said of its configuration so far, whoever of the `clients` spoke."""
+        return complaints(self._heard, self.configuration, clients)
 
     @contextlib.contextmanager
     def open(self, variants: Iterable[str] = ()) -> Iterator[tuple[Instance, Services]]:
@@ -82,7 +100,11 @@ class Theatre:
                 sockets=services.sockets,
             ) as instance:
                 services.serve()
-                yield instance, services
+                try:
+                    yield instance, services
+                finally:
+                    if not extra:  # what is said of settings that are only tried is of no interest
+                        self._heard.extend(instance.log.lines())
 
     def connect(self, peer: MailPeer, port: int, timeout: float) -> socket.socket:
         """A connection from a peer's address. Raises OSError."""

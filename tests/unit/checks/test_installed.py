@@ -51,6 +51,16 @@ def test_a_host_in_line_with_its_lock_is_not_mentioned() -> None:
     assert ids(WELL, now=NOW + timedelta(days=3)) == []
 
 
+def test_a_snippet_that_stands_too_late_is_told_apart_from_one_that_is_missing() -> None:
+    late = Wiring("postconf -e x", "no list stops a peer", False, late="x, behind reject_rbl y")
+    missing = Wiring("postconf -e z", "limits spare the peers", False)
+    (found,) = findings(evolve(WELL, wiring=(late, missing)), ALLOWLIST, NOW)
+    assert found.id == "MXG601"
+    assert "too late in x, behind reject_rbl y" in found.evidence
+    assert "does not see to it that limits spare the peers" in found.evidence
+    assert found.remedy == ("postconf -e x", "postconf -e z")
+
+
 @pytest.mark.triggers("MXG601")
 def test_wiring_that_is_missing_is_reported_with_its_command() -> None:
     wiring = (Wiring("postconf -e x", "peers first", False),)

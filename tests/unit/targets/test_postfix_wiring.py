@@ -11,6 +11,7 @@ from mxguard.targets.postfix_wiring import (
     BY_PARAMETER,
     RULES,
     Rule,
+    ahead,
     is_effective,
     is_named,
     unwired,
@@ -58,6 +59,25 @@ def test_a_table_is_in_effect_where_nothing_ahead_of_it_can_refuse(
     parameter: str, value: str, done: bool
 ) -> None:
     assert is_effective(BY_PARAMETER[parameter], FOLDER, value) is done
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "expected"),
+    [
+        ("smtpd_client_restrictions", "", ""),
+        ("smtpd_client_restrictions", "reject_rbl_client a.test", ""),
+        ("smtpd_client_restrictions", f"permit_mynetworks, {CHECK}, reject", ""),
+        (
+            "smtpd_client_restrictions",
+            f"permit_mynetworks, reject_rbl_client a.test, {CHECK}",
+            "reject_rbl_client a.test",
+        ),
+        ("postscreen_access_list", f"cidr:/x, {SCREEN}", "cidr:/x"),
+        ("smtpd_client_event_limit_exceptions", f"127.0.0.0/8, {LIMITS}", ""),
+    ],
+)
+def test_what_can_decide_before_a_table_is_named(parameter: str, value: str, expected: str) -> None:
+    assert ahead(BY_PARAMETER[parameter], FOLDER, value) == expected
 
 
 @pytest.mark.parametrize(
