@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from mxguard.checks import dns, firewall, installed, routing
+from mxguard.checks import dns, firewall, installed, published, routing
 from mxguard.checks.installed import Installed
 from mxguard.install import recovery
 from mxguard.install.plan import make_plan
@@ -23,6 +23,7 @@ from mxguard.jobs.snapshot import read_host
 from mxguard.jobs.wiring import read_wiring
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.audit import Audit
+from mxguard.model.domain import DomainAudit
 from mxguard.model.errors import UndecidedError, UsageError
 from mxguard.model.finding import Finding
 from mxguard.model.mailhistory import MailHistory
@@ -82,7 +83,8 @@ def audit(loaded: Loaded, options: Options) -> Audit:
         *firewall.findings(rehearsal.reachability),
         *routing.findings(concerned, rehearsal.reachability),
         *dns.findings(concerned),
-        *of_domains,
+        *of_domains.findings,
+        *published.findings(of_domains.published, snapshot.listeners, rehearsal.reachability),
         *mail.findings,
         *of_history,
         *of_installed,
@@ -97,12 +99,12 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     )
 
 
-def _domains(loaded: Loaded, allowlist: Allowlist, options: Options) -> tuple[Finding, ...]:
+def _domains(loaded: Loaded, allowlist: Allowlist, options: Options) -> DomainAudit:
     if not options.ask_dns:
-        return ()
-    from mxguard.jobs.domains import domain_findings
+        return DomainAudit()
+    from mxguard.jobs.domains import ask_domains
 
-    return domain_findings(loaded, allowlist, options.snapshot)
+    return ask_domains(loaded, allowlist, options.snapshot)
 
 
 def _mail(

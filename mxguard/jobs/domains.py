@@ -6,7 +6,7 @@ from mxguard.checks import mx, sender_policy
 from mxguard.checks.mx_roles import Surroundings
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.model.allowlist import Allowlist
-from mxguard.model.domain import MailDomain
+from mxguard.model.domain import DomainAudit, MailDomain
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding
 from mxguard.model.network import Network
@@ -14,9 +14,7 @@ from mxguard.model.snapshot import Snapshot
 from mxguard.system.addresses import is_own_address
 
 
-def domain_findings(
-    loaded: Loaded, allowlist: Allowlist, snapshot: Snapshot | None
-) -> tuple[Finding, ...]:
+def ask_domains(loaded: Loaded, allowlist: Allowlist, snapshot: Snapshot | None) -> DomainAudit:
     """Ask DNS about the domains of `[host]`, and check them; ungraded. Nothing without a domain.
 
     `snapshot` is the host that is meant, None for this one. DNS that fails is a finding; it takes
@@ -24,7 +22,7 @@ def domain_findings(
     """
     host = loaded.configuration.host
     if not host.domains:
-        return ()
+        return DomainAudit()
     # dnspython costs 70 ms, which an audit without domains need not spend.
     from mxguard.resolve.domains import survey
 
@@ -32,7 +30,7 @@ def domain_findings(
         domains = survey(host.domains, host.dkim_selectors, loaded.configuration.resolver)
     except UndecidedError as error:
         subject = ", ".join(host.domains)
-        return (Finding(id="MXG130", subject=subject, evidence=f"undecided: {error}"),)
+        return DomainAudit((Finding(id="MXG130", subject=subject, evidence=f"undecided: {error}"),))
     around = Surroundings(
         allowlist=allowlist,
         peers=loaded.peers,
@@ -40,7 +38,16 @@ def domain_findings(
         own=_own(domains, host.addresses, snapshot),
         grace=loaded.configuration.limits.grace,
     )
-    return (*mx.findings(domains, around), *sender_policy.findings(domains))
+    return DomainAudit(
+        (*mx.findings(domains, around), *sender_policy.findings(domains)),
+        {
+            address: host.name
+            for domain in domains
+            for host in domain.hosts
+            for address in host.addresses
+            if address in around.own
+        },
+    )
 
 
 def _own(

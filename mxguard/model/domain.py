@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
 
+from attrs import Factory, field, frozen
+
+from mxguard.model.finding import Finding
 from mxguard.model.lookup import Lookup, Outcome
 from mxguard.model.names import is_host_name
 from mxguard.model.network import Network
@@ -75,6 +78,17 @@ class MailDomain:
     def is_null(self) -> bool:
         """Whether it says that it takes no mail."""
         return any(not host.name for host in self.hosts)
+
+
+@frozen
+class DomainAudit:
+    """What an audit makes of the domains: findings, and what DNS publishes as this host's.
+
+    `published` maps each of its addresses to the MX host that has it.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    published: Mapping[Network, str] = field(default=Factory(dict))
 
 
 MINIMUM_TTL = 60

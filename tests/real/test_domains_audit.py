@@ -134,6 +134,17 @@ def test_the_audit_says_how_long_the_records_live(mail: MailHost, ttl: int, ids:
     assert set(about_domains(audited(mail))) == ids
 
 
+def test_a_published_address_on_which_postfix_does_not_listen_is_told(mail: MailHost) -> None:
+    mail.host.run("ip", "addr", "add", "2001:db8::10/64", "dev", "eth0", "nodad")
+    try:
+        publish(mail, GOOD + "mail AAAA 2001:db8::10\n")
+        found = about_domains(audited(mail))
+    finally:
+        mail.host.run("ip", "addr", "del", "2001:db8::10/64", "dev", "eth0")
+    assert set(found) == {"MXG137"}  # the demo's Postfix has inet_protocols = ipv4
+    assert "2001:db8::10 for mail.example.org, and nothing listens there" in found["MXG137"]
+
+
 def test_a_name_server_that_is_down_leaves_it_undecided_and_the_peers_proven(
     mail: MailHost,
 ) -> None:

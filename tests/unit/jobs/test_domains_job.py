@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from mxguard.jobs.domains import domain_findings
+from mxguard.jobs.domains import ask_domains
 from mxguard.jobs.load import Loaded, load
 from mxguard.model.allowlist import Allowlist
+from mxguard.model.domain import DomainAudit
+from mxguard.model.network import parse_network
 from tests.nameserver import NameServer
 
 NOBODY = Allowlist((), ())
@@ -33,13 +35,18 @@ def test_configuration_catalogue_dns_and_addresses_come_together(tmp_path: Path)
         "_dmarc.example.org": ['TXT "v=DMARC1; p=none"'],
     }
     with NameServer(zone) as server:
-        found = domain_findings(loaded(tmp_path, str(server.endpoint)), NOBODY, None)
-    assert [(one.id, one.subject) for one in found] == [("MXG135", "2026._domainkey.example.org")]
+        found = ask_domains(loaded(tmp_path, str(server.endpoint)), NOBODY, None)
+    assert found.published == {parse_network("192.0.2.10"): "mail.example.org"}
+    assert [(one.id, one.subject) for one in found.findings] == [
+        ("MXG135", "2026._domainkey.example.org")
+    ]
 
 
 def test_without_a_domain_nothing_is_asked(tmp_path: Path) -> None:
     with NameServer({}) as server:
-        assert domain_findings(loaded(tmp_path, str(server.endpoint), "[]"), NOBODY, None) == ()
+        assert (
+            ask_domains(loaded(tmp_path, str(server.endpoint), "[]"), NOBODY, None) == DomainAudit()
+        )
     assert server.asked == []
 
 
@@ -52,6 +59,6 @@ def test_where_no_name_server_can_be_asked_at_all_it_is_undecided(
     made = loaded(tmp_path, "127.0.0.1")
     resolver = evolve(made.configuration.resolver, nameservers=())
     made = evolve(made, configuration=evolve(made.configuration, resolver=resolver))
-    (one,) = domain_findings(made, NOBODY, None)
+    (one,) = ask_domains(made, NOBODY, None).findings
     assert one.id == "MXG130"
     assert "undecided: name server [fe80::1%mxguardnone]:53" in one.evidence
