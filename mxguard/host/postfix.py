@@ -81,12 +81,14 @@ def _service(
     if len(fields) < _FIELDS:
         raise UndecidedError(f"master.cf: this is no service: {line!r}")
     name, kind, _private, _unprivileged, chroot, _wakeup, limit, command = fields
-    default_limit = parameters.get("default_process_limit", "100")
+    shown_limit = parameters.get("default_process_limit", "100") if limit == "-" else limit
+    if not shown_limit.isdigit():
+        raise UndecidedError(f"master.cf: {name}/{kind} has no process limit: {limit!r}")
     return MasterService(
         name=name,
         type=kind,
         chroot=chroot == "y" or (chroot == "-" and _chroots_by_default(parameters)),
-        limit=int(default_limit if limit == "-" else limit),
+        limit=int(shown_limit),
         command=command,
         line=line,
         overrides=dict(options.get(f"{name}/{kind}", {})),

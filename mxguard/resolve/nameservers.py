@@ -54,4 +54,6 @@ def _server(endpoint: Endpoint) -> Server:
         )[0]
     except OSError as error:
         raise UndecidedError(f"name server {endpoint}: {error.strerror}") from error
+    except UnicodeError as error:  # what is too long for a label
+        raise UndecidedError(f"name server {endpoint}: this is no address") from error
     return Server(endpoint, family, address)

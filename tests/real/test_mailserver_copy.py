@@ -46,6 +46,29 @@ def rehearse_in_copy(host: MailHost) -> MailRehearsal:
     return host.call(run)
 
 
+def test_a_dialogue_arrives_by_a_bridge_that_shares_its_ports_addresses(lab: Lab) -> None:
+    with MailHost(lab, STATE) as host:
+        run = host.mail.run
+        for line in (
+            "link add inner address 02:00:00:00:00:05 type veth peer name outer",
+            "link add br0 type bridge",
+            "link set inner up",
+            "link set outer up",
+        ):
+            run("ip", *line.split())
+        while "tentative" in (shown := run("ip", "-6", "addr", "show", "dev", "inner")):
+            time.sleep(0.1)
+        assert "fe80::" in shown
+        run("ip", "link", "set", "inner", "master", "br0")
+        run("ip", "link", "set", "br0", "up")
+        run("ip", "addr", "add", "10.9.0.1/24", "dev", "br0")
+        while "fe80::" not in (shown := run("ip", "-6", "addr", "show", "dev", "br0")):
+            time.sleep(0.1)
+        attempts = rehearse_in_copy(host).smtp
+    accepted = {str(one.source.address) for one in attempts if one.verdict is SmtpVerdict.ACCEPTED}
+    assert PEER in accepted
+
+
 def test_a_dialogue_crosses_the_copied_firewall_and_meets_the_copied_postfix(lab: Lab) -> None:
     with MailHost(lab, STATE) as host:
         host.mail.run("nft", "-f", "-", stdin=FIREWALL)

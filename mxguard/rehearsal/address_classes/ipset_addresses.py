@@ -110,13 +110,20 @@ def read_ipsets(text: str) -> Ipsets:
     """The sets in what `ipset save` printed."""
     sets: dict[str, Ipset] = {}
     for line in text.splitlines():
-        words = shlex.split(line) if '"' in line else line.split()
+        words = _words(line)
         if words[:1] == ["create"]:
             kinds = words[2].partition(":")[2].split(",")
             sets[words[1]] = Ipset(tuple(kinds), _options(words[3:]), [])
         elif words[:1] == ["add"]:
             sets[words[1]].entries.append(words[2:])
     return Ipsets(sets)
+
+
+def _words(line: str) -> list[str]:
+    """A line's words; a comment is quoted, and a backslash in it is one (ipset(8))."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
+    lexer.whitespace_split, lexer.quotes, lexer.escape, lexer.commenters = True, '"', "", ""
+    return list(lexer) if '"' in line else line.split()
 
 
 def _options(words: Sequence[str]) -> dict[str, str]:

@@ -37,20 +37,18 @@ def rehearse_mail(
 
 
 def own_addresses(snapshot: Snapshot) -> tuple[tuple[Network, int], ...]:
-    """The host's addresses with their prefix lengths, but for the loopback's."""
-    return tuple(
-        (item.address, item.length) for item in snapshot.addresses if item.link != LOOPBACK
-    )
+    """The host's addresses with their prefix lengths, but for the loopback's; each once.
+
+    A bridge and its ports have one MAC, and so the same link-local address.
+    """
+    own = (one for one in snapshot.addresses if one.link != LOOPBACK)
+    return tuple({one.address: (one.address, one.length) for one in own}.values())
 
 
 @contextlib.contextmanager
 def speaking_wire(copy: Copy, peers: Sequence[MailPeer]) -> Iterator[Ground]:
     """A wire from which sockets speak with any address; as silent as before when the block ends."""
-    links = [
-        link
-        for link in copy.snapshot.links
-        if link.index != LOOPBACK and link.is_up and arrival(copy.snapshot, link.index)
-    ]
+    links = _entrances(copy.snapshot)
     for link in links:
         near = {peer.source for peer in peers if _is_near(copy.snapshot, link, peer.source)}
         # The wire's kernel takes only what is sent to its own MAC, not to the host's neighbours'.
@@ -62,6 +60,16 @@ def speaking_wire(copy: Copy, peers: Sequence[MailPeer]) -> Iterator[Ground]:
         yield Ground(copy.host, copy.wire)
     finally:
         _ip(copy, undo)
+
+
+def _entrances(snapshot: Snapshot) -> list[Link]:
+    """The links at which packets for the host arrive: of a bridge it, and not its ports."""
+    bridges = {link.index for link in snapshot.links if link.kind == "bridge"}
+    return [
+        link
+        for link in snapshot.links
+        if link.is_up and link.master not in bridges and arrival(snapshot, link.index)
+    ]
 
 
 def _prepare(copy: Copy, links: Sequence[Link]) -> None:

@@ -36,3 +36,10 @@ def test_without_any_the_local_one_is_asked(tmp_path: Path, text: str | None) ->
 def test_an_address_that_is_none_is_an_error_that_names_it() -> None:
     with pytest.raises(UndecidedError, match=r"ns\.example"):
         servers_of(ResolverSection((Endpoint("ns.example"),)))
+
+
+def test_what_is_no_address_at_all_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "resolv.conf"
+    file.write_text(f"nameserver {'x' * 70}\n")
+    with pytest.raises(UndecidedError, match=r"x{70}.*no address"):
+        servers_of(ResolverSection(), file)
