@@ -118,8 +118,8 @@ def test_nothing_is_left_of_a_run_that_is_killed(lab: Lab) -> None:
             os._exit(0)
         time.sleep(1.0)
         assert masters_of(host)
-        # The call runs in a process of its own below the child.
-        for process in (*children_of(child), child):
+        # The call runs in a process of its own below the child, which must not see it end.
+        for process in (child, *children_of(child)):
             os.kill(process, signal.SIGKILL)
         os.waitpid(child, 0)
         deadline = time.monotonic() + 5
