@@ -111,11 +111,14 @@ def test_the_remedy_of_a_finding_lets_the_peer_in(lab: Lab, name: str, dialogue:
             assert host.talk(PEER, dialogue).verdict == "accepted"
 
 
+SOON = {"postscreen_greet_wait": "1s"}
+
+
 @pytest.mark.parametrize(
     ("id", "main", "services"),
     [
-        ("MXG405", {"postscreen_client_connection_count_limit": "11"}, POSTSCREEN),
-        ("MXG406", {"postscreen_post_queue_limit": "11"}, POSTSCREEN),
+        ("MXG405", {"postscreen_client_connection_count_limit": "11", **SOON}, POSTSCREEN),
+        ("MXG406", {"postscreen_post_queue_limit": "11", **SOON}, POSTSCREEN),
         ("MXG407", {}, ["smtp inet n - n - 11 smtpd"]),
         ("MXG407", {}, ["192.0.2.10:25 inet n - n - 11 smtpd"]),
         ("MXG408", {"smtpd_client_connection_rate_limit": "11"}, []),
