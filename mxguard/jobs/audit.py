@@ -16,6 +16,7 @@ from mxguard.checks.installed import Installed
 from mxguard.install import recovery
 from mxguard.install.plan import make_plan
 from mxguard.jobs.grade import grade
+from mxguard.jobs.guards import behind_sync
 from mxguard.jobs.load import Loaded
 from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.render import marking_text, wanted_files
@@ -78,19 +79,23 @@ def audit(loaded: Loaded, options: Options) -> Audit:
     mail = _mail(loaded, concerned, snapshot, rehearsal, options)
     now = datetime.now(UTC)
     history, of_history = _history(loaded, concerned, options, now)
-    of_installed, not_read = _installed(loaded, allowlist, options, now)
+    standing, not_read = _standing(loaded, allowlist, options)
+    reachability = rehearsal.reachability
+    if standing is not None:
+        mode = configuration.targets.nftables.guard
+        reachability = behind_sync(reachability, standing.plan, mode)
     found = (
-        *firewall.findings(rehearsal.reachability),
-        *routing.findings(concerned, rehearsal.reachability),
+        *firewall.findings(reachability),
+        *routing.findings(concerned, reachability),
         *dns.findings(concerned),
         *of_domains.findings,
-        *published.findings(of_domains.published, snapshot.listeners, rehearsal.reachability),
+        *published.findings(of_domains.published, snapshot.listeners, reachability),
         *mail.findings,
         *of_history,
-        *of_installed,
+        *(installed.findings(standing, allowlist, now) if standing is not None else ()),
     )
     return Audit(
-        rehearsal.reachability,
+        reachability,
         mail.smtp,
         grade(configuration, found),
         (*rehearsal.reasons, *mail.undecided, *_unread(history, options), *not_read),
@@ -145,15 +150,15 @@ def _unread(history: MailHistory | None, options: Options) -> tuple[str, ...]:
     return history.unread if history is not None and options.log is not None else ()
 
 
-def _installed(
-    loaded: Loaded, allowlist: Allowlist, options: Options, now: datetime
-) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """What is wrong with what stands on this host, and why that cannot be said.
+def _standing(
+    loaded: Loaded, allowlist: Allowlist, options: Options
+) -> tuple[Installed | None, tuple[str, ...]]:
+    """What stands on this host, or why that cannot be said.
 
-    Nothing where a snapshot of another host is audited.
+    Neither where a snapshot of another host is audited.
     """
     if options.snapshot is not None:
-        return (), ()
+        return None, ()
     configuration = loaded.configuration
     state = configuration.paths.state
     try:
@@ -164,8 +169,8 @@ def _installed(
             interrupted=recovery.interrupted(state),
         )
     except UndecidedError as error:
-        return (), (f"what is installed could not be read: {error}",)
-    return tuple(installed.findings(standing, allowlist, now)), ()
+        return None, (f"what is installed could not be read: {error}",)
+    return standing, ()
 
 
 def _of_interest(allowlist: Allowlist, peer: str | None) -> Allowlist:

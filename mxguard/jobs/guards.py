@@ -10,12 +10,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from mxguard.host.snapshot import take_snapshot
 from mxguard.model.allowlist import Allowlist
-from mxguard.model.configuration import Configuration
+from mxguard.model.configuration import Configuration, GuardMode
 from mxguard.model.errors import InstallError, ProgramError
+from mxguard.model.plan import Plan
 from mxguard.model.snapshot import Snapshot
+from mxguard.model.verdict import Reachability, Remedy
 from mxguard.rehearsal.mending.guards import (
+    COMMENT,
     Guard,
     guard_changes,
     insert_command,
@@ -48,6 +53,32 @@ def plan_guards(
             break
         planned.extend(found)
     return tuple(planned)
+
+
+def behind_sync(
+    reachability: Sequence[Reachability], plan: Plan, mode: GuardMode
+) -> tuple[Reachability, ...]:
+    """The same, with `mxguard sync` ahead of each guard that a remedy inserts.
+
+    A guard accepts a mark that nothing sets before the table is in force. In the mode in which a
+    sync inserts guards, it is all that it takes. Nothing is changed where the table is in force.
+    """
+    is_due = any(one.target == "nftables" and (one.changes or one.activate) for one in plan.targets)
+    if not is_due:
+        return tuple(reachability)
+    return tuple(
+        evolve(one, remedy=_behind_sync(one.remedy, mode)) if one.remedy is not None else one
+        for one in reachability
+    )
+
+
+def _behind_sync(remedy: Remedy, mode: GuardMode) -> Remedy:
+    others = tuple(line for line in remedy.commands if COMMENT not in line)
+    if len(others) == len(remedy.commands):
+        return remedy
+    inserted = () if mode is GuardMode.INSERT else remedy.commands
+    lines = dict.fromkeys((*others, "mxguard sync", *inserted))
+    return evolve(remedy, commands=tuple(lines))
 
 
 def prove(
