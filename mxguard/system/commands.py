@@ -74,8 +74,10 @@ def _failed(argv: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> Pr
 
 
 def environment() -> dict[str, str]:
-    """What a program is given: a path that has sbin, a fixed locale, and nothing else."""
+    """What a program is given: a path that has sbin, a fixed locale, our time zone, no more."""
     # NOTIFY_SOCKET and the like are none of a child's business.
     folders = f"{os.environ.get('PATH', '')}:{SEARCH_PATH}".split(":")
     path = ":".join(dict.fromkeys(folder for folder in folders if folder))
-    return {"PATH": path, "LC_ALL": "C.UTF-8"}
+    # A local time that we write for a program is read by it in the same zone.
+    zone = {"TZ": os.environ["TZ"]} if "TZ" in os.environ else {}
+    return {"PATH": path, "LC_ALL": "C.UTF-8", **zone}

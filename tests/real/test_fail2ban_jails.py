@@ -199,6 +199,18 @@ def files(folder: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
+def test_a_count_holds_in_the_time_zone_of_whoever_runs_the_audit(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 1")
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        found = audit(server, rehearsed)
+    time.tzset()
+    assert "seen on a fail2ban of our own" in found["MXG502"].evidence
+
+
 _FOREVER = """
 import sys
 from pathlib import Path
