@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from attrs import frozen
 
@@ -51,7 +52,9 @@ _SPF_SERVICE = re.compile(r"policyd-spf|\bspf\b|policy-spf")
 class Watched:
     """What the checks look at. `providers` are the facts known of a peer, by its name.
 
-    `connections` is the burst that every peer must be able to make; `ports` where mail arrives.
+    `connections` is the burst that every peer must be able to make; `ports` where mail arrives;
+    `tables` the folder of mxguard's own. `outdated` are files that are newer than the running
+    Postfix's processes.
     """
 
     configuration: PostfixConfiguration
@@ -60,6 +63,8 @@ class Watched:
     providers: Mapping[str, Provider]
     connections: int
     ports: tuple[int, ...]
+    tables: Path
+    outdated: tuple[Path, ...] = ()
 
 
 def findings(watched: Watched) -> Iterator[Finding]:
@@ -71,7 +76,22 @@ def findings(watched: Watched) -> Iterator[Finding]:
     yield from _of_sizes(watched)
     yield from _of_restrictions(watched)
     yield from _of_settings(watched)
-    yield from postfix_complaints.findings(watched.configuration, watched.rehearsal.complaints)
+    yield from postfix_complaints.findings(
+        watched.configuration, watched.rehearsal.complaints, watched.tables
+    )
+    yield from _of_running(watched)
+
+
+def _of_running(watched: Watched) -> Iterator[Finding]:
+    """MXG421: what was rehearsed is what stands in the files."""
+    if watched.outdated:
+        yield Finding(
+            id="MXG421",
+            subject=", ".join(map(str, watched.outdated)),
+            evidence="the running Postfix is older than this: it works with earlier settings, and "
+            "the rehearsal with these",
+            remedy=(lines.reload(watched.configuration),),
+        )
 
 
 def _of_dialogues(watched: Watched) -> Iterator[Finding]:
@@ -134,13 +154,13 @@ def _way_out(watched: Watched, attempt: SmtpAttempt) -> tuple[str, ...]:
         twice = str(2 * watched.connections)
         return (lines.setting(configuration, service, stop.parameter, twice),)
     if stop.parameter.startswith("postscreen_"):
-        return lines.permit_first(configuration, service, "postscreen_access_list")
+        return lines.permit_first(configuration, service, "postscreen_access_list", watched.tables)
     if stop.parameter.startswith("smtpd_client_") and stop.parameter.endswith("_limit"):
         # For all peers at once: one parameter holds the list of them.
         missing = _not_excepted(watched, service)
         networks = missing or [entry.network for entry in watched.allowlist.of(attempt.peer)]
         return (lines.except_from_limits(configuration, service, networks),)
-    return lines.permit_first(configuration, service, stop.parameter)
+    return lines.permit_first(configuration, service, stop.parameter, watched.tables)
 
 
 def _of_relaying(watched: Watched) -> Iterator[Finding]:
@@ -274,7 +294,7 @@ def _of_restrictions(watched: Watched) -> Iterator[Finding]:
             )
         for name in _LISTS:
             value = configuration.value(name, service)
-            if "permit_auth_destination" in value or _is_first(configuration, value):
+            if "permit_auth_destination" in value or _is_first(watched.tables, value):
                 continue
             for id, what, pattern in (
                 ("MXG410", "greylisting", _GREYLISTING),
@@ -286,15 +306,13 @@ def _of_restrictions(watched: Watched) -> Iterator[Finding]:
                         id=id,
                         subject=name,
                         evidence=f"{service.key} applies {what} to every client: {value}",
-                        remedy=lines.permit_first(configuration, service, name),
+                        remedy=lines.permit_first(configuration, service, name, watched.tables),
                     )
 
 
-def _is_first(configuration: PostfixConfiguration, value: str) -> bool:
+def _is_first(tables: Path, value: str) -> bool:
     """Whether mxguard's table comes before all else in a list."""
-    return (
-        re.match(rf"\S+ cidr:{re.escape(str(configuration.directory))}/mxguard/", value) is not None
-    )
+    return re.match(rf"\S+ cidr:{re.escape(str(tables))}/", value) is not None
 
 
 def _of_settings(watched: Watched) -> Iterator[Finding]:

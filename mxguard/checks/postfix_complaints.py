@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from mxguard.model.finding import Finding
 from mxguard.model.mailserver import Complaint, PostfixConfiguration
@@ -21,9 +22,9 @@ _NOT_BUILT = re.compile(r"\.db: No such file|is older than source file")
 
 
 def findings(
-    configuration: PostfixConfiguration, complaints: Sequence[Complaint]
+    configuration: PostfixConfiguration, complaints: Sequence[Complaint], tables: Path
 ) -> Iterator[Finding]:
-    """What Postfix complains of, grouped by what it names."""
+    """What Postfix complains of, grouped by what it names. `tables` are mxguard's own."""
     groups: dict[tuple[bool, str], list[Complaint]] = {}
     for complaint in complaints:
         is_deadly = complaint.level in _DEADLY
@@ -34,7 +35,7 @@ def findings(
             id="MXG420" if is_deadly else _id_of(group),
             subject=subject,
             evidence=f"{_opening(group[0], subject)}: {_said(one.text for one in group)}",
-            remedy=() if is_deadly else tuple(_remedy(configuration, subject, group)),
+            remedy=() if is_deadly else tuple(_remedy(configuration, subject, group, tables)),
         )
     if configuration.warnings:
         evidence = f"postconf says: {_said(configuration.warnings)}"
@@ -58,7 +59,7 @@ def _said(texts: Iterable[str]) -> str:
 
 
 def _remedy(
-    configuration: PostfixConfiguration, table: str, group: Sequence[Complaint]
+    configuration: PostfixConfiguration, table: str, group: Sequence[Complaint], tables: Path
 ) -> Iterator[str]:
     said = " ".join(complaint.text for complaint in group)
     unsupported = _UNSUPPORTED.search(said)
@@ -70,5 +71,5 @@ def _remedy(
             table in configuration.value(name) for name in ("alias_maps", "alias_database")
         )
         yield f"{'postalias' if is_alias else 'postmap'} {indexed[1]}"
-    elif str(configuration.directory / "mxguard") in table:
+    elif f"{tables}/" in table:
         yield "mxguard sync"

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mxguard.model.mailserver import MasterService, PostfixConfiguration
 from mxguard.model.network import Network, NetworkError, parse_network
+from mxguard.model.postconf import assignments
 from mxguard.model.ranges import subtract
 
 PERMITTING = {
@@ -29,11 +31,12 @@ def setting(
     configuration: PostfixConfiguration, service: MasterService | None, name: str, value: str
 ) -> str:
     """The line that gives a parameter a value."""
-    if service is not None and name in service.overrides:
-        # postconf(1) takes no white space in what goes into master.cf; a comma is as good.
-        joined = re.sub(r"[\s,]+", ",", value)
-        return f"{_postconf(configuration)} -P {shlex.quote(f'{service.key}/{name}={joined}')}"
-    return f"{_postconf(configuration)} -e {shlex.quote(f'{name}={value}')}"
+    is_override = service is not None and name in service.overrides
+    key = f"{service.key}/{name}" if service is not None and is_override else name
+    return " && ".join(
+        f"{_postconf(configuration)} {option} {shlex.quote(argument)}"
+        for option, argument in assignments(key, value)
+    )
 
 
 def prepend(
@@ -43,18 +46,24 @@ def prepend(
     element: str,
 ) -> str:
     """The line that puts an element ahead of a list."""
-    now = configuration.value(parameter, service)
+    now = configuration.as_written(parameter, service)
     return setting(configuration, service, parameter, f"{element}, {now}" if now else element)
 
 
 def permit_first(
-    configuration: PostfixConfiguration, service: MasterService | None, parameter: str
+    configuration: PostfixConfiguration,
+    service: MasterService | None,
+    parameter: str,
+    tables: Path,
 ) -> tuple[str, ...]:
-    """The line that has a restriction list permit the peers first; none where that is not safe."""
+    """The line that has a restriction list permit the peers first; none where that is not safe.
+
+    `tables` is the folder of mxguard's own.
+    """
     if parameter == "postscreen_access_list":
-        element = _table(configuration, "postscreen_access.cidr")
+        element = f"cidr:{tables / 'postscreen_access.cidr'}"
     elif parameter in PERMITTING:
-        element = f"check_client_access {_table(configuration, PERMITTING[parameter])}"
+        element = f"check_client_access cidr:{tables / PERMITTING[parameter]}"
     else:
         return ()
     return (prepend(configuration, service, parameter, element),)
@@ -66,7 +75,7 @@ def except_from_limits(
     networks: Sequence[Network],
 ) -> str:
     """The line that adds networks to those that anvil's limits do not count for."""
-    now = configuration.value(_EXCEPTIONS, service)
+    now = configuration.as_written(_EXCEPTIONS, service)
     more = ", ".join(map(pattern, networks))
     return setting(configuration, service, _EXCEPTIONS, f"{now}, {more}" if now else more)
 
@@ -78,10 +87,9 @@ def take_out_of_mynetworks(
 
     By default whoever is in it is excepted from anvil's limits: the peers still are.
     """
-    now = configuration.value("mynetworks")
     without = ", ".join(f"!{pattern(network)}" for network in networks)
     lines = [prepend(configuration, None, "mynetworks", without)]
-    if configuration.value(_EXCEPTIONS) == now:
+    if configuration.value(_EXCEPTIONS) == configuration.value("mynetworks"):
         lines.append(except_from_limits(configuration, None, networks))
     return tuple(lines)
 
@@ -98,6 +106,11 @@ def message_size(configuration: PostfixConfiguration, size: int) -> tuple[str, .
     return tuple(
         setting(configuration, None, name, str(size)) for name in (*below, "message_size_limit")
     )
+
+
+def reload(configuration: PostfixConfiguration) -> str:
+    """The line after which the running Postfix goes by the files (postfix(1))."""
+    return f"postfix -c {shlex.quote(str(configuration.directory))} reload"
 
 
 def pattern(network: Network) -> str:
@@ -125,10 +138,6 @@ def networks_in(value: str) -> Iterator[Network]:
 def number(value: str) -> int:
     """A parameter's number; 0, which is no limit, where it is none."""
     return int(value) if value.isdigit() else 0
-
-
-def _table(configuration: PostfixConfiguration, name: str) -> str:
-    return f"cidr:{configuration.directory / 'mxguard' / name}"
 
 
 def _postconf(configuration: PostfixConfiguration) -> str:

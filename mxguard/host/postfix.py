@@ -28,7 +28,10 @@ def read_postfix(directory: Path) -> PostfixConfiguration:
             raise UndecidedError(f"{directory} holds no {name}: no Postfix is configured there")
     parameters, warnings = _parameters(directory)
     services = parse_services(
-        _postconf(directory, "-M"), overrides(_postconf(directory, "-Px")), parameters
+        _postconf(directory, "-M"),
+        overrides(_postconf(directory, "-Px")),
+        parameters,
+        overrides(_postconf(directory, "-P")),
     )
     return PostfixConfiguration(
         directory=directory,
@@ -36,6 +39,7 @@ def read_postfix(directory: Path) -> PostfixConfiguration:
         parameters=parameters,
         services=services,
         warnings=warnings,
+        written=parse_parameters(_postconf(directory)),
     )
 
 
@@ -67,15 +71,24 @@ def overrides(shown: str) -> dict[str, dict[str, str]]:
     return found
 
 
+Overrides = Mapping[str, Mapping[str, str]]
+"""The -o settings of each service, by its key."""
+
+
 def parse_services(
-    shown: str, options: Mapping[str, Mapping[str, str]], parameters: Mapping[str, str]
+    shown: str,
+    expanded: Overrides,
+    parameters: Mapping[str, str],
+    written: Overrides | None = None,
 ) -> tuple[MasterService, ...]:
     """What `postconf -M` prints, one service a logical line. Raises UndecidedError."""
-    return tuple(_service(line, options, parameters) for line in _logical_lines(shown))
+    return tuple(
+        _service(line, expanded, parameters, written or expanded) for line in _logical_lines(shown)
+    )
 
 
 def _service(
-    line: str, options: Mapping[str, Mapping[str, str]], parameters: Mapping[str, str]
+    line: str, expanded: Overrides, parameters: Mapping[str, str], written: Overrides
 ) -> MasterService:
     fields = line.split(maxsplit=_FIELDS - 1)
     if len(fields) < _FIELDS:
@@ -91,7 +104,8 @@ def _service(
         limit=int(shown_limit),
         command=command,
         line=line,
-        overrides=dict(options.get(f"{name}/{kind}", {})),
+        overrides=dict(expanded.get(f"{name}/{kind}", {})),
+        written=dict(written.get(f"{name}/{kind}", {})),
     )
 
 

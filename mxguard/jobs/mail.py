@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from attrs import evolve
 
 from mxguard.checks import fail2ban as fail2ban_checks
 from mxguard.checks import postfix as postfix_checks
 from mxguard.checks.postfix import Watched
+from mxguard.checks.postfix_lines import reload
 from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.ban_remedies import with_tried_bans
 from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.mail_peers import mail_peers
-from mxguard.jobs.mail_remedies import Trial, with_tried_remedies
+from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
@@ -32,7 +34,8 @@ from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers
-from mxguard.targets.postfix import is_absent
+from mxguard.targets.postfix import PostfixTarget, is_absent
+from mxguard.targets.postfix_processes import LASTING, needs_reload, running_master
 
 
 def audit_mail(
@@ -49,8 +52,6 @@ def audit_mail(
     """
     configuration = loaded.configuration
     section = configuration.targets.postfix
-    if not section.enabled:
-        return MailAudit()
     if is_absent(section):
         return MailAudit(remarks=(f"{section.config} holds no main.cf: no Postfix was rehearsed",))
     try:
@@ -109,6 +110,10 @@ def _rehearse(
         with_services=with_services,
     )
     providers = _providers(loaded)
+    try:
+        outdated = _newer_than_running(postfix)
+    except UndecidedError as error:
+        return MailAudit(undecided=(str(error),)), ()
 
     def attempt(with_configuration: PostfixConfiguration) -> Trial:
         with build_copy(snapshot) as copy:
@@ -121,6 +126,8 @@ def _rehearse(
             providers=providers,
             connections=settings.connections,
             ports=configuration.host.ports,
+            tables=configuration.targets.postfix.path,
+            outdated=outdated,
         )
         return Trial(rehearsal, tuple(postfix_checks.findings(watched)))
 
@@ -130,10 +137,37 @@ def _rehearse(
         return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",)), ()
     audit = MailAudit(
         smtp=trial.rehearsal.smtp,
-        findings=with_tried_remedies(trial, postfix, attempt),
+        findings=with_tried_remedies(
+            trial, postfix, attempt, _tables(configuration, allowlist, postfix)
+        ),
         undecided=trial.rehearsal.reasons,
     )
     return audit, trial.rehearsal.logged
+
+
+def _newer_than_running(postfix: PostfixConfiguration) -> tuple[Path, ...]:
+    """The files that were changed since the running Postfix was started or reloaded."""
+    master = running_master(postfix.queue)
+    if master is None:
+        return ()
+    files = (postfix.directory / name for name in ("main.cf", "master.cf"))
+    return tuple(file for file in files if needs_reload(master, file.stat().st_ctime, LASTING))
+
+
+def _tables(
+    configuration: Configuration, allowlist: Allowlist, postfix: PostfixConfiguration
+) -> Tables:
+    """The tables of mxguard's own, and what puts them in their place where they are not yet."""
+    section = configuration.targets.postfix
+    target = PostfixTarget(section)
+    files = target.render(allowlist)
+    standing = {file.path for file in target.present()}
+    first: tuple[str, ...] = ()
+    if any(file.path not in standing for file in files):
+        first = ("mxguard sync",)
+        if not section.enabled:
+            first = ("# [targets.postfix] enabled = true", *first)
+    return Tables(section.path, files, first, reload(postfix))
 
 
 def _bans(logged: Sequence[SmtpAttempt], allowlist: Allowlist) -> MailAudit:

@@ -12,9 +12,11 @@ shown together, once nothing is left.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from attrs import evolve, frozen
 
@@ -22,12 +24,13 @@ from mxguard.host.postfix import read_postfix
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding, not_tried, tried
 from mxguard.model.mailserver import MailRehearsal, PostfixConfiguration, SmtpAttempt, SmtpVerdict
+from mxguard.model.target import RenderedFile
 from mxguard.system import commands
 from mxguard.system.temporary import temporary_folder
 
 _STOPPED = ("MXG401", "MXG402")
 _RELAYING = "MXG404"
-_DEPTH = 3
+_DEPTH = 4
 """How many things may stand behind one another."""
 
 
@@ -37,6 +40,20 @@ class Trial:
 
     rehearsal: MailRehearsal
     findings: tuple[Finding, ...]
+
+
+@frozen
+class Tables:
+    """mxguard's own tables: their folder, and what a sync would write there.
+
+    `first` is what has to be done before any line that names them; empty where they stand there.
+    `reload` is the line after which the running Postfix goes by its files.
+    """
+
+    folder: Path
+    files: tuple[RenderedFile, ...]
+    first: tuple[str, ...]
+    reload: str
 
 
 Rehearse = Callable[[PostfixConfiguration], Trial]
@@ -56,26 +73,30 @@ class _Mended:
 
 
 def with_tried_remedies(
-    first: Trial, postfix: PostfixConfiguration, rehearse: Rehearse
+    first: Trial, postfix: PostfixConfiguration, rehearse: Rehearse, tables: Tables
 ) -> tuple[Finding, ...]:
     """The findings; their remedies as they are to be carried out, with what came of trying."""
     groups = _groups(first.findings)
     if not groups:
         return first.findings
-    together = _mend(first, list(_commands(first.findings)), postfix, rehearse)
-    if together.trial is not None and not together.harm:
-        return tuple(_shown(one, first, together) for one in first.findings)
-    if len(groups) == 1:
-        return tuple(_shown(one, first, together) for one in first.findings)
-    apart = {
-        id: _mend(first, list(_commands(group)), postfix, rehearse)
-        for group in groups
-        for id in map(_key, group)
-    }
+    together = _mend(first, list(_commands(first.findings)), postfix, rehearse, tables)
+    mended = {_key(one): together for group in groups for one in group}
+    if together.harm and len(groups) > 1:
+        for group in groups:
+            apart = _mend(first, list(_commands(group)), postfix, rehearse, tables)
+            mended |= {_key(one): apart for one in group}
     return tuple(
-        _shown(one, first, apart[_key(one)]) if _key(one) in apart else one
+        _complete(_shown(one, first, mended[_key(one)]), tables) if _key(one) in mended else one
         for one in first.findings
     )
+
+
+def _complete(finding: Finding, tables: Tables) -> Finding:
+    """A remedy with what has to come before it and after it."""
+    lines = finding.remedy
+    if any(f"{tables.folder}/" in line for line in lines):
+        lines = (*tables.first, *lines)
+    return evolve(finding, remedy=(*lines, tables.reload))
 
 
 def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
@@ -89,7 +110,11 @@ def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def _mend(
-    first: Trial, lines: Sequence[str], postfix: PostfixConfiguration, rehearse: Rehearse
+    first: Trial,
+    lines: Sequence[str],
+    postfix: PostfixConfiguration,
+    rehearse: Rehearse,
+    tables: Tables,
 ) -> _Mended:
     """Carry the lines out, and what shows itself to be needed then."""
     known = {_key(finding) for finding in first.findings}
@@ -98,7 +123,7 @@ def _mend(
     trial: Trial | None = None
     for _ in range(_DEPTH):
         try:
-            with _changed(postfix, done) as configuration:
+            with _changed(postfix, done, tables) as (configuration, place):
                 trial = rehearse(configuration)
         except (UndecidedError, OSError) as error:
             return _Mended(tuple(lines), harm=str(error))
@@ -107,7 +132,8 @@ def _mend(
             for one in trial.findings
             if (chained and one.id in _STOPPED) or _key(one) not in known
         ]
-        new = [line for line in _commands(behind) if line not in done]
+        named = [line.replace(str(place), str(tables.folder)) for line in _commands(behind)]
+        new = [line for line in named if line not in done]
         if not new:
             break
         done += new
@@ -182,18 +208,42 @@ def _remains(finding: Finding, trial: Trial) -> bool:
 
 
 @contextlib.contextmanager
-def _changed(postfix: PostfixConfiguration, lines: Sequence[str]) -> Iterator[PostfixConfiguration]:
-    """The configuration after the commands, in a folder that is gone with the block."""
+def _changed(
+    postfix: PostfixConfiguration, lines: Sequence[str], tables: Tables
+) -> Iterator[tuple[PostfixConfiguration, Path]]:
+    """The configuration after the commands, in a folder that is gone with the block.
+
+    mxguard's tables lie there as well, as a sync would write them, and are named there; the second
+    value is their place.
+    """
     with temporary_folder() as folder:
         # Postfix's own users look into it.
         folder.chmod(0o755)
-        place = folder / "postfix"
-        shutil.copytree(postfix.directory, place, symlinks=True)
+        copy, place = folder / "postfix", folder / "tables"
+        _copy(postfix.directory, copy)
+        place.mkdir(mode=0o755)
+        for file in tables.files:
+            (place / file.path.name).write_bytes(file.content)
+        for name in ("main.cf", "master.cf"):
+            text = (copy / name).read_bytes()
+            (copy / name).write_bytes(text.replace(bytes(tables.folder), bytes(place)))
         for line in lines:
-            argv = shlex.split(line)
-            argv[argv.index("-c") + 1] = str(place)
-            commands.run(argv)
-        yield read_postfix(place)
+            for command in line.replace(str(tables.folder), str(place)).split(" && "):
+                argv = shlex.split(command)
+                argv[argv.index("-c") + 1] = str(copy)
+                commands.run(argv)
+        yield read_postfix(copy), place
+
+
+def _copy(folder: Path, copy: Path) -> None:
+    """A folder with all that is in it, its owners and modes included."""
+    shutil.copytree(folder, copy, symlinks=True)
+    for place, folders, names in os.walk(folder):
+        for path in (Path(place), *(Path(place) / name for name in (*folders, *names))):
+            owned = path.lstat()
+            os.chown(
+                copy / path.relative_to(folder), owned.st_uid, owned.st_gid, follow_symlinks=False
+            )
 
 
 def _commands(findings: Iterable[Finding]) -> Iterator[str]:

@@ -20,8 +20,9 @@ from mxguard.model.network import Network
 class MasterService:
     """One service of master.cf (master(5)). `key` is what postconf -P calls it: "smtp/inet".
 
-    `overrides` are its -o settings, expanded as far as they can be. `line` is the whole logical
-    line, options and all. `limit` is the process limit; 0 is none.
+    `overrides` are its -o settings, expanded as far as they can be, `written` the same as they
+    stand there. `line` is the whole logical line, options and all. `limit` is the process limit; 0
+    is none.
     """
 
     name: str
@@ -31,6 +32,7 @@ class MasterService:
     command: str
     line: str
     overrides: Mapping[str, str] = field(default=Factory(dict))
+    written: Mapping[str, str] = field(default=Factory(dict))
 
     @property
     def key(self) -> str:
@@ -46,7 +48,8 @@ class MasterService:
 class PostfixConfiguration:
     """One Postfix instance as postconf shows it. `parameters` have their $names expanded.
 
-    `warnings` are what postconf itself says of them.
+    `written` are the same as they stand in main.cf or in the defaults, `warnings` what postconf
+    itself says of them.
     """
 
     directory: Path
@@ -54,6 +57,13 @@ class PostfixConfiguration:
     parameters: Mapping[str, str]
     services: tuple[MasterService, ...]
     warnings: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default=Factory(dict))
+
+    def as_written(self, parameter: str, service: MasterService | None = None) -> str:
+        """What stands there for `service`, with every $name: what is to be kept."""
+        if service is not None and parameter in service.overrides:
+            return service.written.get(parameter, service.overrides[parameter])
+        return self.written.get(parameter, self.value(parameter))
 
     def value(self, parameter: str, service: MasterService | None = None) -> str:
         """A parameter as `service` sees it; "" where this Postfix does not know it."""

@@ -6,7 +6,6 @@ Postfix programs that are missing or refuse are a ProgramError.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,7 +71,7 @@ class PostfixTarget:
         new = postfix_wiring.wired(rule, folder, setting.raw)
         ahead = postfix_wiring.ahead(rule, folder, setting.expanded)
         return Wiring(
-            command=shlex.join(postfix_settings.change_command(self.section.config, setting, new)),
+            command=postfix_settings.change_command(self.section.config, setting, new),
             why=rule.why,
             done=postfix_wiring.is_effective(rule, folder, setting.expanded),
             late=f"{setting.key}, behind {ahead}" if ahead else "",

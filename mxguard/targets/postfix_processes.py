@@ -21,7 +21,10 @@ from attrs import frozen
 
 from mxguard.model.errors import UndecidedError
 
-_READERS = frozenset({"smtpd", "postscreen"})
+READERS = frozenset({"smtpd", "postscreen"})
+"""What reads mxguard's tables."""
+LASTING = READERS | {"qmgr"}
+"""What a reload ends, of which there is always one: qmgr(8) does not end by itself."""
 _STATUS_HANDLE = "5"  # MASTER_STATUS_FD, src/master/master_proto.h
 _LOCKS = Path("/proc/locks")
 _STAT = re.compile(r"(\d+) \((.*)\) (.*)", re.DOTALL)
@@ -53,16 +56,16 @@ def running_master(queue_folder: Path) -> int | None:
     return pid if found is not None and found.name == "master" else None
 
 
-def needs_reload(master_pid: int, newest: float) -> bool:
-    """Whether a process that a reload would end has started before `newest`.
+def needs_reload(master_pid: int, newest: float, names: frozenset[str] = READERS) -> bool:
+    """Whether a process of these that a reload would end has started before `newest`.
 
-    `newest` is when the last of the tables came to its place (st_ctime, which a rename sets).
+    `newest` is when the last of the files came to its place (st_ctime, which a rename sets).
     Raises UndecidedError where such a process is hidden from us.
     """
     older = [
         process.pid
         for process in _processes()
-        if process.parent == master_pid and process.name in _READERS and process.started <= newest
+        if process.parent == master_pid and process.name in names and process.started <= newest
     ]
     held = _pipes(master_pid) if older else frozenset()
     return any(_link(pid, _STATUS_HANDLE) in held for pid in older)

@@ -1,21 +1,22 @@
 """The parameters of a Postfix instance, read and changed with postconf(1).
 
 Reads main.cf and, for the services that peers come to, the `-o` overrides of master.cf, which stand
-in front of main.cf. A key is "PARAMETER" or "SERVICE/TYPE/PARAMETER". Raises ProgramError where
-postconf is missing or refuses.
+in front of main.cf; keys are as in mxguard.model.postconf. Raises ProgramError where postconf is
+missing or refuses.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import frozen
 
+from mxguard.model.postconf import assignments, own_parameter
 from mxguard.system import commands
-from mxguard.targets import postfix_wiring
 from mxguard.targets.postfix_wiring import BY_PARAMETER, RULES, Rule
 
 _SERVICE_PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "smtps": 465, "urd": 465}
@@ -25,7 +26,10 @@ _MAIL_DAEMONS = frozenset({"smtpd", "postscreen"})
 
 @frozen
 class Setting:
-    """One parameter as it stands: `raw` as written or by default, `expanded` with every `$name`."""
+    """One parameter as it stands: `raw` as written or by default, `expanded` with every `$name`.
+
+    The `raw` of an override that stands in a parameter of mxguard's own is that one's.
+    """
 
     key: str
     raw: str
@@ -48,11 +52,16 @@ def read(config: Path, ports: Iterable[int]) -> list[Setting]:
     services = _services(config, frozenset(ports))
     raw, expanded = (_values(config, option, "-P") for option in ((), ("-x",)))
     settings += [
-        Setting(key, value, expanded.get(key, value))
-        for key, value in raw.items()
+        Setting(key, _written(config, key, text), expanded.get(key, text))
+        for key, text in raw.items()
         if key.rpartition("/")[0] in services and key.rpartition("/")[2] in BY_PARAMETER
     ]
     return settings
+
+
+def _written(config: Path, key: str, text: str) -> str:
+    own = own_parameter(key)
+    return value(config, own) if text == f"${own}" else text
 
 
 def value(config: Path, name: str, *options: str) -> str:
@@ -60,29 +69,21 @@ def value(config: Path, name: str, *options: str) -> str:
     return commands.run((*_postconf(config), *options, "-h", name)).rstrip("\n")
 
 
-def assignment(setting: Setting, new: str) -> str:
-    """What `change` is to be called with to give a setting a new value."""
-    if setting.is_override:
-        return f"{setting.key}={postfix_wiring.without_spaces(new)}"
-    return f"{setting.key} = {new}"
-
-
-def change_command(config: Path, setting: Setting, new: str) -> tuple[str, ...]:
-    """The command that gives one setting a new value."""
-    option = "-P" if setting.is_override else "-e"
-    return (*_postconf(config), option, assignment(setting, new))
+def change_command(config: Path, setting: Setting, new: str) -> str:
+    """What an administrator types to give one setting a new value."""
+    return " && ".join(
+        shlex.join((*_postconf(config), option, argument))
+        for option, argument in assignments(setting.key, new)
+    )
 
 
 def change(config: Path, changes: list[tuple[Setting, str]]) -> None:
-    """Give settings new values: all those of main.cf in one step, all those of master.cf in one."""
-    for option, is_override in (("-e", False), ("-P", True)):
-        assignments = [
-            assignment(setting, new)
-            for setting, new in changes
-            if setting.is_override == is_override
-        ]
-        if assignments:
-            commands.run((*_postconf(config), option, *assignments))
+    """Give settings new values: all those of main.cf in one step, then all those of master.cf."""
+    wanted = [one for setting, new in changes for one in assignments(setting.key, new)]
+    for option in ("-e", "-P"):
+        arguments = [argument for each, argument in wanted if each == option]
+        if arguments:
+            commands.run((*_postconf(config), option, *arguments))
 
 
 def unset(config: Path, names: list[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mxguard.model.postconf import SEPARATORS, elements
 from mxguard.targets.postfix_tables import CLIENT, LIMITS, POSTSCREEN, RECIPIENT, AccessTable
 
 _PERMITS = frozenset(
@@ -28,7 +29,6 @@ _PERMITS = frozenset(
     }
 )
 _RELAY_CONTROL = frozenset({"reject_unauth_destination", "defer_unauth_destination"})
-_SEPARATORS = ", \t\r\n"
 
 
 @frozen
@@ -107,31 +107,31 @@ def is_effective(rule: Rule, folder: Path, expanded: str) -> bool:
 
     Also where nothing in the list could stop a peer and the rule asks for no more than that.
     """
-    elements = _elements(expanded)
-    wanted = _elements(rule.in_folder(folder))
-    position = _find(elements, wanted)
+    listed = elements(expanded)
+    wanted = elements(rule.in_folder(folder))
+    position = _find(listed, wanted)
     if position is None:
         harmless = _PERMITS | (_RELAY_CONTROL if rule.table is RECIPIENT else frozenset())
-        return not rule.always and all(element in harmless for element in elements)
-    return not rule.is_first or not _deciding(elements[:position])
+        return not rule.always and all(element in harmless for element in listed)
+    return not rule.is_first or not _deciding(listed[:position])
 
 
 def ahead(rule: Rule, folder: Path, expanded: str) -> str:
     """What can decide before a table that a value names; "" where nothing, or it is not named."""
-    elements = _elements(expanded)
-    position = _find(elements, _elements(rule.in_folder(folder)))
+    listed = elements(expanded)
+    position = _find(listed, elements(rule.in_folder(folder)))
     if position is None or not rule.is_first:
         return ""
-    return " ".join(_deciding(elements[:position]))
+    return " ".join(_deciding(listed[:position]))
 
 
-def _deciding(elements: Sequence[str]) -> list[str]:
-    return [element for element in elements if element not in _PERMITS]
+def _deciding(listed: Sequence[str]) -> list[str]:
+    return [element for element in listed if element not in _PERMITS]
 
 
 def is_named(rule: Rule, folder: Path, value: str) -> bool:
     """Whether a value names the table, wherever in it."""
-    return _find(_elements(value), _elements(rule.in_folder(folder))) is not None
+    return _find(elements(value), elements(rule.in_folder(folder))) is not None
 
 
 def wired(rule: Rule, folder: Path, value: str) -> str:
@@ -150,30 +150,9 @@ def unwired(rule: Rule, folder: Path, value: str) -> str:
         before, behind = value[: found.start()], value[found.end() :]
         value = before + (", " if before and behind else "") + behind
         found = re.search(rf"(^|[\s,]+){pattern}($|[\s,]+)", value)
-    return value.strip(_SEPARATORS)
+    return value.strip(SEPARATORS)
 
 
-def without_spaces(value: str) -> str:
-    """A list as `postconf -P` takes it: commas alone, except inside braces."""
-    return ",".join(_elements(value))
-
-
-def _elements(value: str) -> list[str]:
-    """The elements of a list; a group in braces is one."""
-    elements: list[str] = []
-    current, depth = "", 0
-    for character in value:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth <= 0 and character in _SEPARATORS:
-            elements.append(current)
-            current = ""
-        else:
-            current += character
-    return [element for element in (*elements, current) if element]
-
-
-def _find(elements: list[str], wanted: list[str]) -> int | None:
-    places = range(len(elements) - len(wanted) + 1)
-    return next(
-        (place for place in places if elements[place : place + len(wanted)] == wanted), None
-    )
+def _find(listed: list[str], wanted: list[str]) -> int | None:
+    places = range(len(listed) - len(wanted) + 1)
+    return next((place for place in places if listed[place : place + len(wanted)] == wanted), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 import tomllib
 from collections.abc import Mapping
@@ -13,17 +12,18 @@ from typing import Any
 import pytest
 from attrs import evolve
 from lab import Lab
-from mailserver_lab import CONNECTIONS, PEER, MailHost
+from mailserver_lab import CONNECTIONS, PEER, PEER6, MailHost
 
 from mxguard.checks.postfix import Watched, findings
 from mxguard.host.postfix import read_postfix
-from mxguard.jobs.mail_remedies import Trial, with_tried_remedies
+from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
 from mxguard.model.finding import Finding
 from mxguard.model.lookup import Step
 from mxguard.model.mailserver import PostfixConfiguration
 from mxguard.model.network import parse_network
 from mxguard.model.peer import Confidence, Provider, Role
+from mxguard.model.target import RenderedFile
 
 STATES = Path(__file__).parent / "postfix_states"
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
@@ -42,36 +42,45 @@ POSTSCREEN = [
 ]
 NEIGHBOUR = "198.51.100.8"
 ELSEWHERE = "postmaster@example.com"
+"""Deferred where one may not relay (postconf(5), smtpd_relay_restrictions)."""
 
 
-def allowlist() -> Allowlist:
+def allowlist(address: str) -> Allowlist:
     origin = ((Step("pinned", "backup"),),)
-    network = parse_network(PEER)
+    network = parse_network(address)
     entry = Entry(network, "backup", (25,), origin, EntryState.CURRENT, NOW, NOW)
     return Allowlist((entry,), (PeerState("backup", (), (25,), PeerStatus.FRESH),))
 
 
-def tried(host: MailHost) -> tuple[Finding, ...]:
+def tried(host: MailHost, tables: Mapping[str, str] = TABLES) -> tuple[Finding, ...]:
     """The findings of an audit of the host, their remedies tried."""
+    peer = host.state.get("source", PEER)
     (host.conf / "mxguard").mkdir(exist_ok=True)
-    for table, answer in TABLES.items():
-        (host.conf / "mxguard" / table).write_text(f"{PEER}/32 {answer}\n")
+    for table, answer in tables.items():
+        (host.conf / "mxguard" / table).write_text(f"{peer} {answer}\n")
+
+    files = tuple(
+        RenderedFile(host.conf / "mxguard" / table, f"{peer} {answer}\n".encode())
+        for table, answer in tables.items()
+    )
 
     def rehearse(configuration: PostfixConfiguration) -> Trial:
         rehearsal = host.rehearse_with(configuration)
         watched = Watched(
             configuration=evolve(configuration, directory=host.conf),
-            allowlist=allowlist(),
+            allowlist=allowlist(peer),
             rehearsal=rehearsal,
             providers={"backup": PROVIDER},
             connections=CONNECTIONS,
             ports=(25,),
+            tables=host.conf / "mxguard",
         )
         return Trial(rehearsal, tuple(findings(watched)))
 
     def inside() -> tuple[Finding, ...]:
         postfix = read_postfix(host.conf)
-        return with_tried_remedies(rehearse(postfix), postfix, rehearse)
+        standing = Tables(host.conf / "mxguard", files, (), "postfix reload")
+        return with_tried_remedies(rehearse(postfix), postfix, rehearse, standing)
 
     return host.call(inside)
 
@@ -81,7 +90,8 @@ def carry_out(host: MailHost, shown: tuple[Finding, ...]) -> None:
     assert commands
     assert not [line for line in commands if line.startswith("#")]
     for command in commands:
-        subprocess.run(shlex.split(command), check=True)
+        if command != "postfix reload":  # nothing runs yet
+            subprocess.run(command, shell=True, check=True)
     host.settle()
 
 
@@ -148,3 +158,55 @@ def test_the_remedy_of_a_setting_makes_its_finding_go_and_harms_nobody(
         with host.running():
             assert host.talk(PEER, "recipient").verdict == "accepted"
             assert host.talk(PEER, "burst").verdict == "accepted"
+
+
+def test_a_peer_that_may_relay_is_taken_out_of_mynetworks_and_its_neighbour_is_not(
+    lab: Lab,
+) -> None:
+    """It was excepted from limits, and from what strangers meet, by being part of it: it still is."""
+    main = {
+        "mynetworks": "127.0.0.0/8, 198.51.100.0/24, [2001:db8:1::]/64",
+        "smtpd_client_restrictions": "permit_mynetworks, reject",
+        "smtpd_client_connection_rate_limit": "11",
+    }
+    with MailHost(lab, {"main": main}) as host:
+        lab.address(host.peers, "lo", f"{NEIGHBOUR}/32")
+        shown = tried(host)
+        (relaying,) = [finding for finding in shown if finding.id == "MXG404"]
+        assert f"!{PEER}/32, 127.0.0.0/8" in relaying.remedy[0]
+        carry_out(host, shown)
+        with host.running():
+            assert host.talk(PEER, "burst").verdict == "accepted"
+            assert host.talk(PEER, "recipient").verdict == "accepted"
+            host.state["recipient"] = ELSEWHERE
+            assert host.talk(PEER, "recipient").verdict == "deferred"
+            assert host.talk(NEIGHBOUR, "recipient").verdict == "accepted"
+
+
+def test_an_ipv6_peer_is_taken_out_of_mynetworks_as_well(lab: Lab) -> None:
+    main = {"mynetworks": "[2001:db8:1::]/64"}
+    with MailHost(lab, {"main": main, "source": PEER6}) as host:
+        carry_out(host, tried(host))
+        with host.running():
+            host.state["recipient"] = ELSEWHERE
+            assert host.talk(PEER6, "recipient").verdict == "deferred"
+
+
+def test_a_remedy_that_does_harm_says_so_and_spoils_no_other(lab: Lab) -> None:
+    """Whom nobody knows here is turned away, and that is the recipient of the rehearsal."""
+    state = {
+        "main": {"smtpd_reject_unlisted_recipient": "no", "soft_bounce": "yes"},
+        "recipient": "nobody@example.org",
+    }
+    with MailHost(lab, state) as host:
+        found = {finding.id: finding for finding in tried(host)}
+        assert found["MXG414"].remedy[-1].startswith("# tried in a rehearsal: 198.51.100.7")
+        assert found["MXG414"].remedy[-1].endswith("is not accepted any more")
+        assert len(found["MXG413"].remedy) == 1
+
+
+def test_a_remedy_whose_table_is_missing_is_not_shown_as_one_that_works(lab: Lab) -> None:
+    main = {"smtpd_recipient_restrictions": "reject_rbl_client bl.example"}
+    with MailHost(lab, {"main": main}) as host:
+        (finding,) = [one for one in tried(host, tables={}) if one.id == "MXG412"]
+        assert finding.remedy[-1].startswith("#")

@@ -292,6 +292,54 @@ def test_the_undo_keeps_what_the_administrator_edited_since(instance: Instance) 
     assert b"postscreen_access_list" not in main, "it stood nowhere before"
 
 
+@pytest.mark.parametrize("by", ["sync", "shell"])
+def test_an_override_that_needs_white_space_is_kept_to_the_byte(
+    instance: Instance, hosts: tuple[Host, Host], by: str
+) -> None:
+    """postconf -P takes no white space, and an inline table is another one without it."""
+    mail, outside = hosts
+    kept = "check_helo_access inline:{ { peer.example.net = REJECT }, { a = b } }, permit"
+    main, master = instance.config / "main.cf", instance.config / "master.cf"
+    open_to_all = "".join(
+        f"  -o smtpd_{name}_restrictions=\n" for name in ("client", "sender", "recipient")
+    )
+    override = f"2525      inet  n - n - - smtpd\n{open_to_all}"
+    master.write_text(
+        master.read_text().replace(
+            "2525      inet  n - n - - smtpd\n",
+            f"{override}  -o {{ smtpd_helo_restrictions = {kept} }}\n",
+        )
+    )
+    for file in (main, master):
+        os.utime(file, (0, 0))
+    before = instance.files()
+    if by == "sync":
+        postfix_edit.wire(instance.target, instance.backup)
+    else:
+        for line in instance.target.wiring():
+            if not line.done:
+                subprocess.run(line.command, shell=True, check=True)
+    assert all(line.done for line in instance.target.wiring())
+    table = f"check_client_access cidr:{instance.config}/mxguard/client_access.cidr"
+    key = "2525/inet/smtpd_helo_restrictions"
+    assert instance.postconf("-Px", key).partition(" = ")[2].strip() == f"{table}, {kept}"
+    for file in (main, master):
+        os.utime(file, (0, 0))
+    with instance.running(mail):
+        assert dialogue(outside, PEER, 2525) == ACCEPTED
+        assert dialogue(outside, STRANGER, 2525)[-1] == 554
+    if by == "sync":
+        # What somebody edits meanwhile is not undone, and the rest is.
+        instance.postconf("-e", "message_size_limit = 20480000")
+        postfix_edit.unwire(instance.target, instance.backup)
+        assert instance.postconf("-Px", key).partition(" = ")[2].strip() == kept
+        main.write_bytes(before[0])
+        master.write_bytes(before[1])
+        postfix_edit.wire(instance.target, instance.backup)
+        postfix_edit.unwire(instance.target, instance.backup)
+        assert instance.files() == before
+
+
 def test_an_edit_between_two_wirings_outlives_the_undo(instance: Instance) -> None:
     postfix_edit.wire(instance.target, instance.backup)
     instance.postconf("-e", "message_size_limit = 20480000")

@@ -57,6 +57,7 @@ def check(
     services: str = SMTPD,
     relaying: bool = False,
     size: int | None = None,
+    outdated: tuple[Path, ...] = (),
 ) -> dict[str, Finding]:
     parameters = {**CALM, **(settings or {})}
     origin = ((Step("pinned", "backup"),),)
@@ -71,6 +72,8 @@ def check(
         providers={"backup": provider},
         connections=20,
         ports=(25,),
+        tables=Path("/etc/postfix/mxguard"),
+        outdated=outdated,
     )
     return {finding.id: finding for finding in findings(watched)}
 
@@ -78,7 +81,7 @@ def check(
 @pytest.mark.spares(
     "MXG401", "MXG402", "MXG403", "MXG404", "MXG405", "MXG406", "MXG407", "MXG408", "MXG409",
     "MXG410", "MXG411", "MXG412", "MXG413", "MXG414", "MXG415", "MXG416",
-    "MXG417",
+    "MXG417", "MXG421",
 )  # fmt: skip
 @pytest.mark.parametrize("services", [SMTPD, POSTSCREEN])
 def test_a_calm_configuration_that_took_the_peer_gives_no_finding(services: str) -> None:
@@ -100,7 +103,7 @@ def test_a_peer_that_was_stopped_is_told_with_its_cause_and_a_way_out(
     assert finding.peer == "backup"
     assert "line 3" in finding.evidence
     assert finding.remedy == (
-        "postconf -c /etc/postfix -e 'smtpd_client_restrictions=check_client_access "
+        "postconf -c /etc/postfix -e 'smtpd_client_restrictions = check_client_access "
         "cidr:/etc/postfix/mxguard/client_access.cidr, check_client_access cidr:/x'",
     )
 
@@ -172,7 +175,7 @@ def test_fewer_processes_than_a_burst_are_told() -> None:
 @pytest.mark.triggers("MXG409")
 def test_a_size_limit_below_the_providers_is_told_with_the_number_to_set() -> None:
     finding = check(size=60_000_000)["MXG409"]
-    assert finding.remedy == ("postconf -c /etc/postfix -e message_size_limit=60000000",)
+    assert finding.remedy == ("postconf -c /etc/postfix -e 'message_size_limit = 60000000'",)
 
 
 def test_exceptions_to_add_keep_what_is_there_and_put_ipv6_in_brackets() -> None:
@@ -201,3 +204,10 @@ def test_a_blocklist_behind_mxguards_own_table_is_no_finding() -> None:
         "reject_rbl_client bl.example"
     )
     assert check(settings={"smtpd_client_restrictions": lists}) == {}
+
+
+@pytest.mark.triggers("MXG421")
+def test_a_postfix_that_runs_with_earlier_settings_is_told_with_its_reload() -> None:
+    found = check(outdated=(Path("/etc/postfix/main.cf"),))["MXG421"]
+    assert found.subject == "/etc/postfix/main.cf"
+    assert found.remedy == ("postfix -c /etc/postfix reload",)

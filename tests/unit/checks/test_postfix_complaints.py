@@ -18,7 +18,10 @@ def check(
     *complaints: Complaint, warnings: tuple[str, ...] = (), **parameters: str
 ) -> dict[str, Finding]:
     configuration = PostfixConfiguration(Path("/etc/postfix"), "3.7.11", parameters, (), warnings)
-    return {finding.id: finding for finding in findings(configuration, complaints)}
+    return {
+        finding.id: finding
+        for finding in findings(configuration, complaints, Path("/etc/postfix/mxguard"))
+    }
 
 
 def lost(text: str, table: str = TABLE) -> Complaint:

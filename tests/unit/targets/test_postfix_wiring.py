@@ -16,7 +16,6 @@ from mxguard.targets.postfix_wiring import (
     is_named,
     unwired,
     wired,
-    without_spaces,
 )
 
 FOLDER = Path("/etc/postfix/mxguard")
@@ -127,8 +126,3 @@ def test_the_table_that_says_ok_is_never_used_where_relay_is_decided() -> None:
     assert RECIPIENT.action == "permit_auth_destination"
     assert CLIENT.action == "OK"
     assert "mynetworks" not in BY_PARAMETER
-
-
-def test_a_list_for_master_cf_has_commas_alone() -> None:
-    assert without_spaces("a b, c\td") == "a,b,c,d"
-    assert without_spaces("a, { b c }, d") == "a,{ b c },d"
