@@ -33,7 +33,7 @@ class Installed:
 
 def findings(installed: Installed, allowlist: Allowlist, now: datetime) -> Iterator[Finding]:
     """What is missing, changed, not in use, or out of date."""
-    yield from _of_wiring(installed.wiring)
+    yield from _of_wiring(installed.wiring, installed.plan)
     yield from _of_plan(installed.plan)
     yield from _of_peers(installed.configured, allowlist)
     yield from _of_age(allowlist, now)
@@ -46,7 +46,7 @@ def findings(installed: Installed, allowlist: Allowlist, now: datetime) -> Itera
         )
 
 
-def _of_wiring(wiring: Sequence[Wiring]) -> Iterator[Finding]:
+def _of_wiring(wiring: Sequence[Wiring], plan: Plan) -> Iterator[Finding]:
     wanting = [line for line in wiring if not line.done]
     if wanting:
         missing = [line.why for line in wanting if not line.late]
@@ -61,8 +61,19 @@ def _of_wiring(wiring: Sequence[Wiring]) -> Iterator[Finding]:
             id="MXG601",
             subject="wiring",
             evidence=f"your own configuration {'; and it '.join(parts)}",
-            remedy=tuple(line.command for line in wanting),
+            # What names a file that is not there yet stops everybody.
+            remedy=(*([_SYNC] if _has_missing(plan) else []), *_commands(wanting)),
         )
+
+
+def _has_missing(plan: Plan) -> bool:
+    return any(change.before is None for change in plan.changes)
+
+
+def _commands(wanting: Sequence[Wiring]) -> Iterator[str]:
+    """The lines, and after them what has the programs read what was changed, once each."""
+    yield from (line.command for line in wanting)
+    yield from dict.fromkeys(line.afterwards for line in wanting if line.afterwards)
 
 
 def _of_plan(plan: Plan) -> Iterator[Finding]:

@@ -85,11 +85,12 @@ def findings(watched: Watched) -> Iterator[Finding]:
 def _of_running(watched: Watched) -> Iterator[Finding]:
     """MXG421: what was rehearsed is what stands in the files."""
     if watched.outdated:
+        files = ", ".join(map(str, watched.outdated))
         yield Finding(
             id="MXG421",
-            subject=", ".join(map(str, watched.outdated)),
-            evidence="the running Postfix is older than this: it works with earlier settings, and "
-            "the rehearsal with these",
+            subject=files,
+            evidence=f"{files} changed since the running Postfix was started or reloaded: it works "
+            "with the earlier settings, and the rehearsal with these",
             remedy=(lines.reload(watched.configuration),),
         )
 

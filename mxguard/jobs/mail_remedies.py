@@ -93,10 +93,10 @@ def with_tried_remedies(
 
 def _complete(finding: Finding, tables: Tables) -> Finding:
     """A remedy with what has to come before it and after it."""
-    lines = finding.remedy
-    if any(f"{tables.folder}/" in line for line in lines):
-        lines = (*tables.first, *lines)
-    return evolve(finding, remedy=(*lines, tables.reload))
+    commands = [line for line in finding.remedy if not line.startswith("#")]
+    marks = [line for line in finding.remedy if line.startswith("#")]
+    first = tables.first if any(f"{tables.folder}/" in line for line in commands) else ()
+    return evolve(finding, remedy=(*first, *commands, tables.reload, *marks))
 
 
 def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:

@@ -30,13 +30,14 @@ class Wiring:
 
     `command` does it, and keeps what is there now; `why` says what for; `done` is True where the
     live configuration has it already. `late` says where it has it, and behind what that comes
-    first: so it is without effect.
+    first: so it is without effect. `afterwards` has the program go by what was changed.
     """
 
     command: str
     why: str
     done: bool
     late: str = ""
+    afterwards: str = ""
 
 
 @frozen

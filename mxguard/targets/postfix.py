@@ -6,6 +6,7 @@ Postfix programs that are missing or refuse are a ProgramError.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +76,7 @@ class PostfixTarget:
             why=rule.why,
             done=postfix_wiring.is_effective(rule, folder, setting.expanded),
             late=f"{setting.key}, behind {ahead}" if ahead else "",
+            afterwards=shlex.join(("postfix", "-c", str(self.section.config), "reload")),
         )
 
     def verify(self, staged: Mapping[Path, Path]) -> None:

@@ -163,7 +163,7 @@ def test_the_remedy_of_a_setting_makes_its_finding_go_and_harms_nobody(
 def test_a_peer_that_may_relay_is_taken_out_of_mynetworks_and_its_neighbour_is_not(
     lab: Lab,
 ) -> None:
-    """It was excepted from limits, and from what strangers meet, by being part of it: it still is."""
+    """It was excepted from limits, and from what strangers meet, by being in it: it still is."""
     main = {
         "mynetworks": "127.0.0.0/8, 198.51.100.0/24, [2001:db8:1::]/64",
         "smtpd_client_restrictions": "permit_mynetworks, reject",
@@ -202,7 +202,7 @@ def test_a_remedy_that_does_harm_says_so_and_spoils_no_other(lab: Lab) -> None:
         found = {finding.id: finding for finding in tried(host)}
         assert found["MXG414"].remedy[-1].startswith("# tried in a rehearsal: 198.51.100.7")
         assert found["MXG414"].remedy[-1].endswith("is not accepted any more")
-        assert len(found["MXG413"].remedy) == 1
+        assert not [line for line in found["MXG413"].remedy if line.startswith("#")]
 
 
 def test_a_remedy_whose_table_is_missing_is_not_shown_as_one_that_works(lab: Lab) -> None:

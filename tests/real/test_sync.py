@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,6 +194,50 @@ def test_what_would_mend_the_mail_server_was_tried_before_it_is_shown(made: Mail
     audited = mxguard(made, "audit", "--offline").stdout
     assert "strato: 36 of 36 SMTP dialogues are accepted" in audited
     assert [made.greeting(source) for source in (STRATO[0], RELAY[0])] == [THROUGH] * 2
+
+
+def test_before_the_first_sync_the_lines_shown_are_all_that_it_takes(made: MailHost) -> None:
+    """Each names a table that is not there yet: without it Postfix would defer everybody's mail."""
+    made.host.run("nft", "flush", "ruleset")
+    mxguard(made, "resolve")
+    shown = json.loads(mxguard(made, "audit", "--offline", "--format", "json").stdout)["findings"]
+    (stopped,) = [one for one in shown if one["id"] == "MXG401" and one["peer"] == "strato"]
+    sync, *lines, reload = stopped["remedy"]
+    assert sync == "mxguard sync"
+    assert reload == f"postfix -c {made.folder}/postfix reload"
+    assert len(lines) == len(set(lines))
+    assert not [line for line in lines if line.startswith("#")]
+    assert mxguard(made, "sync", "--offline").returncode in (0, 1)
+    for line in (*lines, reload):
+        made.host.run("sh", "-c", line)
+    assert made.greeting(STRATO[0]) == THROUGH
+
+
+def test_a_postfix_that_was_not_reloaded_is_not_what_was_rehearsed(made: MailHost) -> None:
+    def found() -> str:
+        return mxguard(made, "audit", "--offline").stdout
+
+    assert "MXG421" not in found()
+    blocked = "check_client_access static:OK"
+    configuration = str(made.folder / "postfix")
+    made.host.run("postconf", "-c", configuration, "-e", f"smtpd_client_restrictions={blocked}")
+    assert f"MXG421: {configuration}/main.cf" in found()
+    made.host.run("postfix", "-c", configuration, "reload")
+    time.sleep(1.5)
+    assert "MXG421" not in found()
+
+
+def test_a_target_that_is_switched_off_leaves_the_mail_server_in_the_audit(made: MailHost) -> None:
+    made.host.run("nft", "flush", "ruleset")
+    mxguard(made, "resolve")
+    toml = made.folder / "mxguard.toml"
+    toml.write_text(
+        toml.read_text().replace("[targets.postfix]", "[targets.postfix]\nenabled = false")
+    )
+    done = mxguard(made, "audit", "--offline")
+    assert done.returncode == 1
+    assert "MXG401: strato" in done.stdout
+    assert "# [targets.postfix] enabled = true\n" in done.stdout
 
 
 def test_the_audit_says_that_fail2ban_would_ban_the_peer_for_testing(made: MailHost) -> None:
