@@ -74,10 +74,11 @@ def except_from_limits(
     service: MasterService | None,
     networks: Sequence[Network],
 ) -> str:
-    """The line that adds networks to those that anvil's limits do not count for."""
-    now = configuration.as_written(_EXCEPTIONS, service)
-    more = ", ".join(map(pattern, networks))
-    return setting(configuration, service, _EXCEPTIONS, f"{now}, {more}" if now else more)
+    """The line that adds networks to those that anvil's limits do not count for.
+
+    They come first: by default the list goes on with mynetworks, which may take them out.
+    """
+    return prepend(configuration, service, _EXCEPTIONS, ", ".join(map(pattern, networks)))
 
 
 def take_out_of_mynetworks(

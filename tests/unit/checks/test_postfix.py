@@ -184,7 +184,7 @@ def test_exceptions_to_add_keep_what_is_there_and_put_ipv6_in_brackets() -> None
         "smtpd_client_event_limit_exceptions": "127.0.0.0/8",
     }
     (command,) = check(settings=settings)["MXG408"].remedy
-    assert "127.0.0.0/8, 198.51.100.7/32" in command
+    assert "198.51.100.7/32, 127.0.0.0/8" in command
 
 
 @pytest.mark.parametrize(
