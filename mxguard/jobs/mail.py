@@ -115,7 +115,7 @@ def _rehearse(
     except UndecidedError as error:
         return MailAudit(undecided=(str(error),)), ()
 
-    def attempt(with_configuration: PostfixConfiguration) -> Trial:
+    def attempt(with_configuration: PostfixConfiguration, tables: Path) -> Trial:
         with build_copy(snapshot) as copy:
             rehearsal = rehearse_mail(copy, with_configuration, peers, settings)
         watched = Watched(
@@ -126,13 +126,13 @@ def _rehearse(
             providers=providers,
             connections=settings.connections,
             ports=configuration.host.ports,
-            tables=configuration.targets.postfix.path,
+            tables=tables,
             outdated=outdated,
         )
         return Trial(rehearsal, tuple(postfix_checks.findings(watched)))
 
     try:
-        trial = attempt(postfix)
+        trial = attempt(postfix, configuration.targets.postfix.path)
     except UndecidedError as error:
         return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",)), ()
     audit = MailAudit(

@@ -56,7 +56,8 @@ class Tables:
     reload: str
 
 
-Rehearse = Callable[[PostfixConfiguration], Trial]
+Rehearse = Callable[[PostfixConfiguration, Path], Trial]
+"""Rehearses a configuration that has mxguard's tables in the folder that is given."""
 
 
 @frozen
@@ -124,7 +125,7 @@ def _mend(
     for _ in range(_DEPTH):
         try:
             with _changed(postfix, done, tables) as (configuration, place):
-                trial = rehearse(configuration)
+                trial = rehearse(configuration, place)
         except (UndecidedError, OSError) as error:
             return _Mended(tuple(lines), harm=str(error))
         behind = [

@@ -64,7 +64,7 @@ def tried(host: MailHost, tables: Mapping[str, str] = TABLES) -> tuple[Finding, 
         for table, answer in tables.items()
     )
 
-    def rehearse(configuration: PostfixConfiguration) -> Trial:
+    def rehearse(configuration: PostfixConfiguration, tables: Path) -> Trial:
         rehearsal = host.rehearse_with(configuration)
         watched = Watched(
             configuration=evolve(configuration, directory=host.conf),
@@ -73,14 +73,14 @@ def tried(host: MailHost, tables: Mapping[str, str] = TABLES) -> tuple[Finding, 
             providers={"backup": PROVIDER},
             connections=CONNECTIONS,
             ports=(25,),
-            tables=host.conf / "mxguard",
+            tables=tables,
         )
         return Trial(rehearsal, tuple(findings(watched)))
 
     def inside() -> tuple[Finding, ...]:
         postfix = read_postfix(host.conf)
         standing = Tables(host.conf / "mxguard", files, (), "postfix reload")
-        return with_tried_remedies(rehearse(postfix), postfix, rehearse, standing)
+        return with_tried_remedies(rehearse(postfix, standing.folder), postfix, rehearse, standing)
 
     return host.call(inside)
 
