@@ -14,7 +14,6 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from mxguard.model.errors import UndecidedError
 from mxguard.system.commands import SEARCH_PATH
@@ -52,12 +51,7 @@ class Contained:
             raise UndecidedError(f"{self._name} could not be started: {failure}")
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
