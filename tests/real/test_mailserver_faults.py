@@ -111,6 +111,29 @@ def test_a_milter_that_may_remember_is_stood_in_for(lab: Lab) -> None:
     assert "milter" in attempt.reason
 
 
+def test_a_policy_service_inside_the_chroot_is_not_asked_either(lab: Lab) -> None:
+    state = {
+        "main": {
+            "smtpd_recipient_restrictions": "reject_unauth_destination, "
+            "check_policy_service unix:/postgrey/socket"
+        },
+        "master": {"services": ["smtp inet n - y - - smtpd"]},
+    }
+    with MailHost(lab, state) as host:
+        place = host.queue / "postgrey"
+        place.mkdir()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as real:
+            real.bind(str(place / "socket"))
+            real.listen(8)
+            (place / "socket").chmod(0o666)
+            real.setblocking(False)
+            attempt = recipient(host.rehearse())
+            with pytest.raises(BlockingIOError):
+                real.accept()
+    assert attempt.verdict is SmtpVerdict.UNDECIDED
+    assert "unix:/postgrey/socket" in attempt.reason
+
+
 def test_a_name_server_that_hangs_is_undecided_at_the_deadline(lab: Lab) -> None:
     with MailHost(lab, {}) as host:
         host.use_name_server("192.0.2.99")

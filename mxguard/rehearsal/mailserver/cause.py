@@ -37,7 +37,7 @@ from mxguard.rehearsal.mailserver.rounds import Round, Speaker, perform
 from mxguard.rehearsal.mailserver.suspects import (
     NEUTRAL_LISTS,
     Suspect,
-    likeliest_first,
+    named_in,
     suspects,
 )
 from mxguard.rehearsal.mailserver.tables import access_keys, ask_table
@@ -188,11 +188,14 @@ class _Search:
     def run(self) -> MailStop | None:
         counted = self._attempt.verdict is SmtpVerdict.THROTTLED
         found = suspects(self._configuration, self._front, self._behind, only_limits=counted)
+        named = named_in(self._attempt.log)
         if counted:
-            return self._one_by_one(likeliest_first(found, self._attempt.log))
+            return self._one_by_one(sorted(found, key=lambda item: item.parameter not in named))
         # What stopped one address of a peer mostly stops the next; a table without answers, all.
         likely = [
-            item for item in found if item.parameter in self._finder.blamed or self._is_lost(item)
+            item
+            for item in found
+            if item.parameter in named | self._finder.blamed or self._is_lost(item)
         ]
         stop = self._all_at_once(likely, others=False) if likely else None
         return stop or self._all_at_once(found, others=True)

@@ -103,6 +103,10 @@ def _add(found: dict[str, Endpoint], kind: ServiceKind, text: str, queue: Path) 
     scheme, _, rest = text.partition(":")
     if scheme in ("unix", "local"):
         found[text] = Endpoint(kind, text, path=queue / rest)
+        if rest.startswith("/"):
+            # A daemon that runs in the queue folder as its root means another.
+            inside = queue / rest.lstrip("/")
+            found[f"{text} in {queue}"] = Endpoint(kind, text, path=inside)
     elif scheme in ("inet", "inet6"):
         host, _, port = rest.rpartition(":")
         # Postfix and Sendmail spell milters differently: inet:port@host.

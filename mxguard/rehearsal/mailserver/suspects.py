@@ -9,7 +9,7 @@ first, since the newer one's default is what the older one says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
@@ -125,17 +125,21 @@ _SAID = {
     "Message delivery request rate limit": "smtpd_client_message_rate_limit",
     "Recipient address rate limit": "smtpd_client_recipient_rate_limit",
     "too many errors": "smtpd_hard_error_limit",
+    "BLACKLISTED [": "postscreen_access_list",
+    "DENYLISTED [": "postscreen_access_list",
+    ": Client host rejected": "smtpd_client_restrictions",
+    ": Helo command rejected": "smtpd_helo_restrictions",
+    ": Sender address rejected": "smtpd_sender_restrictions",
     ": too many connections": "postscreen_client_connection_count_limit",
     "all screening ports busy": "postscreen_pre_queue_limit",
     "all server ports busy": "postscreen_post_queue_limit",
 }
 
 
-def likeliest_first(found: Sequence[Suspect], log: Iterable[str]) -> list[Suspect]:
-    """The same suspects, those that the log speaks of first: which to try first, no more."""
+def named_in(log: Iterable[str]) -> frozenset[str]:
+    """The parameters that a log speaks of, in Postfix's own words: which to try first, no more."""
     lines = list(log)
-    named = {name for said, name in _SAID.items() if any(said in line for line in lines)}
-    return sorted(found, key=lambda suspect: suspect.parameter not in named)
+    return frozenset(name for said, name in _SAID.items() if any(said in line for line in lines))
 
 
 def _of(
