@@ -66,14 +66,14 @@ def _jail(name: str, settings: dict[str, list[str]]) -> Jail:
 
     return Jail(
         name=name,
-        max_retry=int(one("maxretry", "5")),
+        max_retry=_number(one("maxretry"), 5),
         find_time=one("findtime", "10m"),
         ban_time=one("bantime", "10m"),
         prefix_regex=one("prefregex"),
         fail_regexes=tuple(settings.get("addfailregex", ())),
         ignore_regexes=tuple(settings.get("addignoreregex", ())),
         date_pattern=one("datepattern"),
-        max_lines=int(one("maxlines", "1")),
+        max_lines=_number(one("maxlines"), 1),
         ignored=tuple(settings.get("addignoreip", ())),
         # Each path is followed by where to start in it.
         log_paths=tuple(
@@ -81,6 +81,11 @@ def _jail(name: str, settings: dict[str, list[str]]) -> Jail:
         ),
         journal_match=tuple(settings.get("addjournalmatch", ())),
     )
+
+
+def _number(text: str, default: int) -> int:
+    """A setting's number; fail2ban's default where it has none (jail.conf(5))."""
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def _live(jail: Jail, client: Sequence[str]) -> Jail:

@@ -13,7 +13,7 @@ cleanup_message.c.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -247,10 +247,10 @@ class Clock:
 
 def _iso(minute: bytes, zone: bytes) -> datetime | None:
     try:
-        found = datetime.fromisoformat(minute.decode() + zone.decode())
-    except ValueError:
+        found = datetime.fromisoformat(minute.decode() + zone.decode()).astimezone(UTC)
+    except (ValueError, OverflowError):  # the first and the last day there is, in another zone
         return None
-    return found.astimezone(UTC)
+    return found if found.year < MAXYEAR else None
 
 
 def _traditional(minute: bytes, latest: datetime) -> datetime | None:

@@ -352,7 +352,17 @@ def test_time_stamps_of_both_forms_are_read(tmp_path: Path, at: str, when: datet
     assert (found.since, found.until) == (when, when)
 
 
-@pytest.mark.parametrize("at", ["Foo  2 11:00:00", "Mar 32 11:00:00", "2027-13-02T11:00:00Z"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "Foo  2 11:00:00",
+        "Mar 32 11:00:00",
+        "2027-13-02T11:00:00Z",
+        "9999-12-31T23:59:60-14:00",
+        "9999-12-31T23:59:60+00:00",
+        "0001-01-01T00:00:00+14:00",
+    ],
+)
 def test_a_time_that_is_none_is_not_read(tmp_path: Path, at: str) -> None:
     assert read(tmp_path, session(counts="quit=1", at=at)).peers == ()
 
