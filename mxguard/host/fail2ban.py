@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -23,13 +24,22 @@ CONFIGURATION = Path("/etc/fail2ban")
 
 
 def read_fail2ban(
-    configuration: Path = CONFIGURATION, socket: Path | None = None
+    configuration: Path = CONFIGURATION,
+    socket: Path | None = None,
+    mail_logs: Iterable[str] = (),
 ) -> Fail2ban | None:
-    """The enabled jails; of the server at `socket`, by default the one that the host runs."""
+    """The enabled jails; of the server at `socket`, by default the one that the host runs.
+
+    `mail_logs` are files that Postfix is told to write.
+    """
     if shutil.which("fail2ban-client", path=commands.SEARCH_PATH) is None:
         return None
     client = ["fail2ban-client", "-c", str(configuration)]
-    jails = parse_dump(commands.run([*client, "-d"], timeout=30.0))
+    logs = frozenset(map(os.path.realpath, filter(None, mail_logs)))
+    jails = tuple(
+        evolve(jail, follows_postfix=bool(logs & set(map(os.path.realpath, jail.log_paths))))
+        for jail in parse_dump(commands.run([*client, "-d"], timeout=30.0))
+    )
     asking = [*client, *(["-s", str(socket)] if socket is not None else [])]
     try:
         commands.run([*asking, "ping"], timeout=10.0)

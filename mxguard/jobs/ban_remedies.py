@@ -37,7 +37,12 @@ def with_tried_bans(
         return tuple(
             evolve(one, remedy=(*one.remedy, mark)) if one.remedy else one for one in findings
         )
-    return tuple(_shown(one, seen) for one in findings)
+    return tuple(_shown(one, seen) for one in findings if not _is_spared(one, seen))
+
+
+def _is_spared(finding: Finding, seen: Tried) -> bool:
+    """Whether it says that a peer would be banned, and a fail2ban of our own bans only others."""
+    return finding.id == _TO_COME and seen.falls.get((finding.subject, finding.peer or "")) == ""
 
 
 def _trials(

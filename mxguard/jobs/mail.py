@@ -67,7 +67,7 @@ def audit_mail(
         )
         parts.append(part)
         logged.extend(more)
-    parts.append(_bans(logged, allowlist))
+    parts.append(_bans(logged, allowlist, instances))
     return MailAudit(
         smtp=tuple(attempt for part in parts for attempt in part.smtp),
         findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
@@ -170,10 +170,14 @@ def _tables(
     return Tables(section.path, files, first, reload(postfix))
 
 
-def _bans(logged: Sequence[SmtpAttempt], allowlist: Allowlist) -> MailAudit:
+def _bans(
+    logged: Sequence[SmtpAttempt],
+    allowlist: Allowlist,
+    instances: Sequence[PostfixConfiguration],
+) -> MailAudit:
     """fail2ban's part: one for the whole host, whichever instance logged what."""
     try:
-        fail2ban = read_fail2ban()
+        fail2ban = read_fail2ban(mail_logs=[one.value("maillog_file") for one in instances])
         if fail2ban is None:
             return MailAudit()
         counts = count_failures(fail2ban.jails, logged)

@@ -16,7 +16,8 @@ class Jail:
     """An enabled jail (jail.conf(5)). Times are as written ("10m").
 
     `ignored` is its ignoreip list, as the running server has it where one runs. `banned` are
-    addresses whose ban is in force now.
+    addresses whose ban is in force now. `follows_postfix`: it reads the very file that Postfix
+    writes.
     """
 
     name: str
@@ -32,12 +33,13 @@ class Jail:
     log_paths: tuple[str, ...] = ()
     journal_match: tuple[str, ...] = ()
     banned: tuple[str, ...] = ()
+    follows_postfix: bool = False
 
     @property
     def reads_mail_log(self) -> bool:
         """Whether it may see what Postfix logs; a jail that names no log at all may."""
         if self.log_paths:
-            return any(_is_mail_log(path) for path in self.log_paths)
+            return self.follows_postfix or any(_is_mail_log(path) for path in self.log_paths)
         return not self.journal_match or any("postfix" in word for word in self.journal_match)
 
     @property

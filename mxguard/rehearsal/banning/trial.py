@@ -52,7 +52,9 @@ class JailTrial:
 class Tried:
     """What was seen. `falls`: after how many of which dialogue a ban fell, by jail and peer.
 
-    `problems`: what is wrong with a line, for each line that did not do what it should.
+    It is "" where none of the peer's addresses was banned, although a stranger was for the same:
+    something spares it, `ignorecommand` for one. `problems`: what is wrong with a line, for each
+    line that did not do what it should.
     """
 
     falls: Mapping[tuple[str, str], str]
@@ -121,6 +123,8 @@ def _see_fall(
             if sources <= set(bans) - early:
                 first = feeds[0]
                 yield (trial.jail.name, peer), f"{first.needed} times {first.count.dialogue}"
+            elif not sources & set(bans):
+                yield (trial.jail.name, peer), ""
 
 
 def _see_ignored(server: BanServer, trials: Sequence[JailTrial]) -> Iterator[tuple[str, str]]:

@@ -30,25 +30,34 @@ _SIZE = 1 << 26
 def count_failures(jails: Iterable[Jail], attempts: Sequence[SmtpAttempt]) -> list[FailureCount]:
     """What each jail that reads the mail log would count, by dialogue."""
     first = int(time.time()) - len(attempts) - 1
+    counts: list[FailureCount] = []
     with memory_folder(_SIZE) as folder:
-        log = folder / "mail.log"
-        log.write_text("".join(_restamped(attempts, first)), encoding="utf-8")
-        counts: list[FailureCount] = []
+        logs = [folder / "traditional.log", folder / "iso.log"]
+        for log, form in zip(logs, (TRADITIONAL, ISO), strict=True):
+            log.write_text("".join(_restamped(attempts, first, form)), encoding="utf-8")
         for jail in jails:
             if jail.reads_mail_log and jail.fail_regexes:
-                counts.extend(_of_jail(jail, attempts, first, log))
+                # A jail with a date pattern of its own may read one form of the log alone.
+                found = (list(_of_jail(jail, attempts, first, log)) for log in logs)
+                counts.extend(next(filter(None, found), []))
     return counts
 
 
-def _restamped(attempts: Sequence[SmtpAttempt], first: int) -> Iterable[str]:
+def _restamped(attempts: Sequence[SmtpAttempt], first: int, form: str) -> Iterable[str]:
     for number, attempt in enumerate(attempts):
-        for line in stamped(attempt.log, first + number):
+        for line in stamped(attempt.log, first + number, form):
             yield line + "\n"
 
 
-def stamped(lines: Iterable[str], when: float) -> list[str]:
+TRADITIONAL, ISO = "%b %e %H:%M:%S ", "%Y-%m-%dT%H:%M:%S.000000%z "
+"""How syslogd writes the time in its traditional format, and in that of RFC 5424."""
+
+
+def stamped(lines: Iterable[str], when: float, form: str = TRADITIONAL) -> list[str]:
     """Lines of a log as if they had been written at another time (seconds since 1970)."""
-    stamp = time.strftime("%b %e %H:%M:%S ", time.localtime(when))
+    stamp = time.strftime(form, time.localtime(when))
+    if form == ISO:  # RFC 3339 has a colon in the offset, strftime(3) has none
+        stamp = f"{stamp[:-3]}:{stamp[-3:]}"
     return [_STAMP.sub(stamp, line, count=1) for line in lines]
 
 

@@ -60,7 +60,6 @@ def test_nothing_that_delivers_bounces_sends_or_queues_is_started() -> None:
             False,
         ),
         ("smtpd_milters", "inet:localhost:8891", "localhost:8891", False),
-        ("smtpd_milters", "unix:/run/milter-greylist/s", "/run/milter-greylist/s", True),
         ("smtpd_client_restrictions", "check_client_access tcp:10.0.0.5:77", "10.0.0.5:77", False),
     ],
 )
@@ -70,6 +69,15 @@ def test_services_are_found_where_they_are_named(
     (endpoint,) = find_endpoints(configuration(**{parameter: value}))
     shown = str(endpoint.path) if endpoint.path else f"{endpoint.host}:{endpoint.port}"
     assert (shown, endpoint.may_write) == (where, may_write)
+
+
+def test_an_absolute_path_is_another_for_a_daemon_in_its_chroot() -> None:
+    found = find_endpoints(configuration(smtpd_milters="unix:/run/milter-greylist/s"))
+    assert [str(endpoint.path) for endpoint in found] == [
+        "/run/milter-greylist/s",
+        "/var/spool/postfix/run/milter-greylist/s",
+    ]
+    assert all(endpoint.may_write for endpoint in found)
 
 
 def test_a_service_that_master_spawns_itself_is_nobody_elses() -> None:
