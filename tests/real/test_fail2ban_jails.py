@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from audit_lab import of_session
 from lab import Lab
 from mailserver_lab import PEER, MailHost
@@ -26,10 +27,10 @@ from mxguard.model.finding import Finding
 from mxguard.model.lookup import Step
 from mxguard.model.mailserver import Dialogue, SmtpAttempt
 from mxguard.model.network import parse_network
-from mxguard.rehearsal.mailserver.bans import count_failures
+from mxguard.rehearsal.mailserver.bans import ISO, count_failures, stamped
 
 NOW = datetime(2027, 3, 1, tzinfo=UTC)
-OWN = "10.1.2.3"
+OWN, STRANGER = "10.1.2.3", "203.0.113.9"
 
 
 class Server:
@@ -209,6 +210,49 @@ def test_a_count_holds_in_the_time_zone_of_whoever_runs_the_audit(
         found = audit(server, rehearsed)
     time.tzset()
     assert "seen on a fail2ban of our own" in found["MXG502"].evidence
+
+
+def test_whom_a_command_spares_no_ban_is_foretold(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    spares = tmp_path / "spares"
+    spares.write_text(f'#!/bin/sh\ntest "$1" = {PEER}\n')
+    spares.chmod(0o755)
+    server = Server(tmp_path, f"mode = ddos\nmaxretry = 1\nignorecommand = {spares} <ip>")
+    assert "MXG502" not in audit(server, rehearsed)
+    silent = one(rehearsed, Dialogue.SILENT_CLOSE)
+    with server.running():
+        server.write(silent)
+        server.write(evolve(silent, log=tuple(x.replace(PEER, STRANGER) for x in silent.log)))
+        assert server.bans(STRANGER, within=15)
+        assert not server.bans(PEER, within=0.5)
+
+
+def test_a_jail_that_reads_another_form_of_time_is_asked_in_it(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    pattern = r"^%%Y-%%m-%%dT%%H:%%M:%%S\.%%f%%z"
+    server = Server(tmp_path, f"mode = ddos\nmaxretry = 1\ndatepattern = {pattern}")
+    assert "MXG502" in audit(server, rehearsed)
+    silent = one(rehearsed, Dialogue.SILENT_CLOSE)
+    with server.running():
+        with server.log.open("a") as log:
+            log.writelines(f"{line}\n" for line in stamped(silent.log, time.time(), ISO))
+        assert server.bans(PEER, within=15)
+
+
+def test_a_log_of_another_name_is_the_mail_log_where_postfix_writes_it(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 1")
+    other = tmp_path / "smtpd.log"
+    jail = server.folder / "jail.local"
+    jail.write_text(jail.read_text().replace(str(server.log), str(other)))
+    other.touch()
+    for logs, counted in (([], False), ([str(other)], True)):
+        found = read_fail2ban(server.folder, server.socket, logs)
+        assert found is not None
+        assert bool(count_failures(found.jails, rehearsed)) is counted
 
 
 _FOREVER = """
