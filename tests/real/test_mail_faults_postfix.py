@@ -74,6 +74,28 @@ def test_what_postconf_does_not_tell_is_undecided_and_the_firewall_is_decided(
     assert "postconf" in synced.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("master.cf", "smtp inet n - y\n", "master.cf: line 1: bad field count"),
+        ("master.cf", "smtp inet n - y - ten smtpd\n", 'invalid process_limit field "ten"'),
+        ("main.cf", "nonsense\n", "missing '=' after attribute name"),
+    ],
+)
+def test_a_configuration_that_postfix_cannot_read_is_told_in_its_own_words(
+    name: str, text: str, said: str
+) -> None:
+    with audited_mail({}) as host, host.made.running():
+        file = host.made.conf / name
+        file.write_text(text + file.read_text())
+        done = host.audit()
+        synced = host.run("sync", "--offline")
+    assert done.returncode == 3
+    assert "1 of 1 addresses get through" in done.stdout
+    assert said in done.stdout
+    assert (synced.returncode, said in synced.stderr) == (3, True)
+
+
 def test_a_postfix_without_its_master_is_undecided_unless_it_is_left_out() -> None:
     with audited_mail({}) as host, host.made.running():
         done = host.audit(around=f"{EMPTY}master")
