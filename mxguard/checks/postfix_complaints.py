@@ -27,6 +27,8 @@ def findings(
     """What Postfix complains of, grouped by what it names. `tables` are mxguard's own."""
     groups: dict[tuple[bool, str], list[Complaint]] = {}
     for complaint in complaints:
+        if complaint.text in configuration.warnings:
+            continue  # every program repeats what is wrong with main.cf
         is_deadly = complaint.level in _DEADLY
         subject = complaint.program if is_deadly else complaint.table or complaint.program
         groups.setdefault((is_deadly, subject), []).append(complaint)
@@ -34,7 +36,7 @@ def findings(
         yield Finding(
             id="MXG420" if is_deadly else _id_of(group),
             subject=subject,
-            evidence=f"{_opening(group[0], subject)}: {_said(one.text for one in group)}",
+            evidence=f"{_opening(group[0], subject)}: {_said(_texts(subject, group))}",
             remedy=() if is_deadly else tuple(_remedy(configuration, subject, group, tables)),
         )
     if configuration.warnings:
@@ -50,6 +52,12 @@ def _opening(complaint: Complaint, subject: str) -> str:
 
 def _id_of(group: Iterable[Complaint]) -> str:
     return "MXG418" if any(complaint.is_lost for complaint in group) else "MXG419"
+
+
+def _texts(subject: str, group: Iterable[Complaint]) -> Iterator[str]:
+    """What was said, without the name that stands in front of it already."""
+    for complaint in group:
+        yield complaint.text.removeprefix(f"{subject} ")
 
 
 def _said(texts: Iterable[str]) -> str:

@@ -80,3 +80,14 @@ def test_a_program_that_gives_up_is_named_apart_from_the_table_that_it_names() -
     assert set(found) == {"MXG420"}
     assert found["MXG420"].subject == "smtpd"
     assert "bad numerical configuration" in found["MXG420"].evidence
+
+
+def test_what_postconf_warns_of_is_not_repeated_for_each_program_that_reads_main_cf() -> None:
+    text = "/etc/postfix/main.cf, line 9: overriding earlier entry: mydestination=x"
+    found = check(Complaint("warning", "master", text), warnings=(text,))
+    assert set(found) == {"MXG419"}
+    assert found["MXG419"].subject == "postconf"
+
+
+def test_a_table_is_named_once_in_what_is_said_of_it() -> None:
+    assert check(lost("open: No such file"))["MXG418"].evidence.count(TABLE) == 1
