@@ -160,6 +160,12 @@ class CauseFinder:
         host = front.name.rpartition(":")[0]
         if host:
             return MailStop("master.cf", front.key, restriction=f"{front.name} listens on {host}")
+        protocols = self.configuration.value("inet_protocols", front)
+        wanted = f"ipv{speaker.peer.destination.family}"
+        if not {wanted, "all"} & set(re.split(r"[\s,]+", protocols)):
+            return MailStop(
+                "inet_protocols", front.key, restriction=f"inet_protocols = {protocols}"
+            )
         interfaces = self.configuration.value("inet_interfaces", front)
         return MailStop(
             "inet_interfaces", front.key, restriction=f"{front.name} listens on {interfaces}"
