@@ -138,11 +138,15 @@ def _told(attempts: Sequence[SmtpAttempt]) -> str:
         parts.append(f"{first.delivered} of {first.attempted} were taken")
     if first.stopped_by is not None:
         parts.append(f"because of {first.stopped_by.text}")
+        if first.helo.startswith("[") and "helo" in first.stopped_by.text.lower():
+            parts.append(f"the name {first.helo} is a guess: no `helo` is known of this peer")
     return "; ".join(parts)
 
 
 def _dialogue_name(attempt: SmtpAttempt) -> str:
-    return f"{attempt.dialogue} with TLS" if attempt.tls else str(attempt.dialogue)
+    tls = " with TLS" if attempt.tls else ""
+    sender = f" from <{attempt.sender}>" if attempt.sender else ""
+    return f"{attempt.dialogue}{tls}{sender}"
 
 
 def _way_out(watched: Watched, attempt: SmtpAttempt) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from mxguard.model.mailserver import (
     PostfixConfiguration,
     SmtpAttempt,
 )
+from mxguard.model.names import is_host_name
 from mxguard.model.peer import Provider
 from mxguard.model.snapshot import Snapshot
 from mxguard.model.verdict import Reachability
@@ -36,6 +38,13 @@ from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers
 from mxguard.targets.postfix import PostfixTarget, is_absent
 from mxguard.targets.postfix_processes import LASTING, needs_reload, running_master
+
+_OWN_DOMAINS = (
+    "mydestination",
+    "virtual_mailbox_domains",
+    "virtual_alias_domains",
+    "relay_domains",
+)
 
 
 def audit_mail(
@@ -105,7 +114,7 @@ def _rehearse(
     """One instance's part, in a copy of its own, and all that was logged in it."""
     configuration = loaded.configuration
     settings = MailSettings(
-        recipient=_recipient(configuration, postfix),
+        recipient=recipient_to_ask(configuration, postfix),
         connections=configuration.rehearsal.connections,
         with_services=with_services,
     )
@@ -187,10 +196,18 @@ def _bans(
     return MailAudit(findings=with_tried_bans(found, fail2ban, counts, allowlist))
 
 
-def _recipient(configuration: Configuration, postfix: PostfixConfiguration) -> str:
-    domains = configuration.host.domains
-    domain = domains[0] if domains else postfix.value("myhostname")
-    return configuration.rehearsal.recipient or f"postmaster@{domain}"
+def recipient_to_ask(configuration: Configuration, postfix: PostfixConfiguration) -> str:
+    """The configured recipient, or the postmaster of the first domain that is known to be ours."""
+    domains = (*configuration.host.domains, *_plain_domains(postfix), postfix.value("myhostname"))
+    return configuration.rehearsal.recipient or f"postmaster@{domains[0]}"
+
+
+def _plain_domains(postfix: PostfixConfiguration) -> Iterator[str]:
+    """Domains that Postfix takes mail for, as far as they stand in main.cf itself."""
+    for parameter in _OWN_DOMAINS:
+        for word in re.split(r"[\s,]+", postfix.value(parameter)):
+            if is_host_name(word) and "." in word and not word.startswith("localhost."):
+                yield word
 
 
 def _providers(loaded: Loaded) -> dict[str, Provider]:

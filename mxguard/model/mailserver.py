@@ -164,7 +164,8 @@ class SmtpAttempt:
 
     `delivered` of `attempted` connections (burst) or transactions (backlog) were taken; `visits`
     is how often it was tried. `log` are the lines that the mail server wrote about it, as syslog
-    would have written them. `seconds` is how long the server took to greet.
+    would have written them. `seconds` is how long the server took to greet. `sender` is that of the
+    last envelope, "" for a bounce's.
     """
 
     peer: str
@@ -185,6 +186,7 @@ class SmtpAttempt:
     visits: int = 1
     log: tuple[str, ...] = ()
     seconds: float | None = None
+    sender: str = ""
 
 
 @frozen
@@ -206,15 +208,17 @@ class MailPeer:
 class MailSettings:
     """How to try. Times in seconds; `transactions` is a backlog's, over two connections.
 
-    `elsewhere` is a recipient that no peer may relay to. `deadline` ends one dialogue, `overall`
-    all of them and then, as late again, the search for what stopped them; None is by their number.
-    `with_services` asks policy services and milters that may write; without it a dialogue that
-    needs one is undecided.
+    `elsewhere` is a recipient that no peer may relay to. `named_senders`: a single recipient is
+    also asked for from somebody, not from a bounce's empty sender alone. `deadline` ends one
+    dialogue, `overall` all of them and then, as late again, the search for what stopped them; None
+    is by their number. `with_services` asks policy services and milters that may write; without it
+    a dialogue that needs one is undecided.
     """
 
     recipient: str
     elsewhere: str = "postmaster@example.com"
     sender: str = ""
+    named_senders: bool = True
     connections: int = 20
     transactions: int = 60
     deadline: float = 20.0

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from lab import Host, Lab
-from mailserver_lab import PEER, MailHost
+from mailserver_lab import HELO, PEER, MailHost
 
 from mxguard.model.mailserver import Dialogue, MailRehearsal, SmtpAttempt, SmtpVerdict
 
@@ -109,6 +109,19 @@ def test_a_milter_that_may_remember_is_stood_in_for(lab: Lab) -> None:
                 real.accept()
     assert attempt.verdict is SmtpVerdict.UNDECIDED
     assert "milter" in attempt.reason
+
+
+def test_a_server_that_takes_bounces_alone_turns_the_peers_mail_away(lab: Lab) -> None:
+    state = {
+        "main": {"smtpd_sender_restrictions": "check_sender_access regexp:{dir}/senders"},
+        "files": {"senders": "/@/ REJECT bounces alone\n"},
+    }
+    with MailHost(lab, state) as host:
+        attempt = recipient(host.rehearse())
+    assert (attempt.verdict, attempt.sender) == (SmtpVerdict.REJECTED, f"postmaster@{HELO}")
+    assert attempt.stopped_by is not None
+    assert attempt.stopped_by.parameter == "smtpd_sender_restrictions"
+    assert attempt.stopped_by.entry == "/@/ REJECT bounces alone"
 
 
 def test_a_policy_service_inside_the_chroot_is_not_asked_either(lab: Lab) -> None:

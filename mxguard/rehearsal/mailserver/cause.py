@@ -310,7 +310,7 @@ class _Search:
             attempt.source.address,
             _client_name(attempt),
             attempt.helo,
-            self._finder.settings.sender,
+            self._attempt.sender,
             self._finder.settings.recipient,
         )
         answer = None

@@ -26,6 +26,10 @@ _TWO_SYNS = 1.5
 """By then a SYN has been sent again, after a second (RFC 6298)."""
 _HOLD = 2.0
 _RETRY = 0.3
+_NO_SUCH_DOMAIN = re.compile(
+    r"Sender address rejected: (Domain not found|Malformed DNS|Domain .* does not accept mail)"
+)
+"""What Postfix says of a sender's domain that cannot be answered (smtpd_check.c)."""
 _REPLY_LINE = re.compile(rb"(\d{3})([ -]?)(.*)", re.DOTALL)
 
 Connect = Callable[[float], socket.socket]
@@ -34,12 +38,16 @@ Connect = Callable[[float], socket.socket]
 
 @frozen
 class Script:
-    """What is said in a dialogue, and when (time.monotonic) it has to be over."""
+    """What is said in a dialogue, and when (time.monotonic) it has to be over.
+
+    `named` is a second sender, "" for none: a backup MX relays bounces and mail of people alike.
+    """
 
     helo: str
     sender: str
     recipient: str
     deadline: float
+    named: str = ""
 
 
 @frozen
@@ -55,6 +63,7 @@ class Outcome:
     attempted: int = 1
     visits: int = 1
     seconds: float | None = None
+    sender: str = ""
     offers_tls: bool = False
 
     @property
@@ -75,6 +84,7 @@ class _Session:
         self._deadline = deadline
         self._buffer = b""
         self.seconds: float | None = None
+        self.sender = ""
         self.offers_tls = False
         self.stage = Stage.CONNECT
         begun = time.monotonic()
@@ -122,11 +132,11 @@ class _Session:
         except OSError as error:
             raise self._stop(SmtpVerdict.DISCONNECTED, f"TLS handshake: {error}") from error
 
-    def envelope(self, script: Script) -> tuple[int, str]:
-        self.stage = Stage.MAIL
-        self._demand(self.say(f"MAIL FROM:<{script.sender}>"))
+    def envelope(self, sender: str, recipient: str) -> tuple[int, str]:
+        self.stage, self.sender = Stage.MAIL, sender
+        self._demand(self.say(f"MAIL FROM:<{sender}>"))
         self.stage = Stage.RCPT
-        return self._demand(self.say(f"RCPT TO:<{script.recipient}>"))
+        return self._demand(self.say(f"RCPT TO:<{recipient}>"))
 
     def say(self, line: str) -> tuple[int, str]:
         try:
@@ -188,6 +198,7 @@ class _Session:
             text,
             reason,
             seconds=self.seconds,
+            sender=self.sender,
             offers_tls=self.offers_tls,
         )
 
@@ -220,12 +231,19 @@ def silent_close(connect: Connect, script: Script) -> Outcome:
 
 
 def recipient(connect: Connect, script: Script, *, tls: bool) -> Outcome:
-    """EHLO, MAIL, RCPT; after a deferral once more in a new connection, as a sender would."""
-    first = _transaction(connect, script, tls=tls)
+    """EHLO, MAIL, RCPT; after a deferral once more in a new connection, as a sender would.
+
+    Where it is taken, then once more from the named sender: who is turned away tells which.
+    """
+    senders = tuple(dict.fromkeys((script.sender, script.named or script.sender)))
+    first = _transaction(connect, script, tls=tls, senders=senders)
+    if first.sender and _NO_SUCH_DOMAIN.search(first.text):
+        # Real senders are at names that exist; ours is only as real as the name that is said.
+        return recipient(connect, evolve(script, named=script.sender), tls=tls)
     if first.verdict is not SmtpVerdict.DEFERRED:
         return first
     time.sleep(_RETRY)
-    second = _transaction(connect, script, tls=tls)
+    second = _transaction(connect, script, tls=tls, senders=senders)
     if second.is_good:
         reason = f"deferred at the first visit: {first.code} {first.text}"
         return evolve(second, visits=2, reason=reason)
@@ -274,7 +292,12 @@ def backlog(connect: Connect, script: Script, count: int, connections: int = 2) 
 
 
 def _transaction(
-    connect: Connect, script: Script, *, tls: bool, gate: threading.Barrier | None = None
+    connect: Connect,
+    script: Script,
+    *,
+    tls: bool,
+    gate: threading.Barrier | None = None,
+    senders: tuple[str, ...] = (),
 ) -> Outcome:
     try:
         with _Session(connect, script.deadline) as session:
@@ -288,7 +311,10 @@ def _transaction(
             if tls:
                 session.start_tls()
                 session.hello(script.helo)
-            reply = session.envelope(script)
+            reply = session.envelope(script.sender, script.recipient)
+            for sender in senders[1:]:
+                session.say("RSET")
+                reply = session.envelope(sender, script.recipient)
             session.leave()
             return evolve(session.taken(reply), offers_tls=offered)
     except _Stopped as stopped:
@@ -302,7 +328,7 @@ def _many(connect: Connect, script: Script, count: int) -> Outcome:
             session.greet()
             session.hello(script.helo)
             for _ in range(count):
-                reply = session.envelope(script)
+                reply = session.envelope(script.sender, script.recipient)
                 done += 1
                 session.say("RSET")
             session.leave()

@@ -124,7 +124,10 @@ def _relaying(
 ) -> tuple[MailPeer, ...]:
     """Who may relay: a recipient elsewhere is offered, up to RCPT."""
     offered = hold(
-        theatre, speakers, Round(Dialogue.RECIPIENT), evolve(settings, recipient=settings.elsewhere)
+        theatre,
+        speakers,
+        Round(Dialogue.RECIPIENT),
+        evolve(settings, recipient=settings.elsewhere, named_senders=False),
     )
     taken = (SmtpVerdict.ACCEPTED, SmtpVerdict.UNDECIDED)
     return tuple(

@@ -81,6 +81,7 @@ def perform(
         sender=settings.sender,
         recipient=settings.recipient,
         deadline=theatre.until.deadline(settings.deadline),
+        named=_named_sender(speaker.helo) if settings.named_senders else "",
     )
 
     def connect(timeout: float) -> socket.socket:
@@ -100,6 +101,11 @@ def perform(
             return _once_more(lambda: dialogue.burst(connect, script, settings.connections))
         case Dialogue.BACKLOG:
             return _once_more(lambda: dialogue.backlog(connect, script, settings.transactions))
+
+
+def _named_sender(helo: str) -> str:
+    """Somebody at the name that is said, which is one in DNS; "" for an address literal."""
+    return "" if helo.startswith("[") or "." not in helo else f"postmaster@{helo}"
 
 
 def _once_more(flood: Callable[[], Outcome]) -> Outcome:
@@ -220,6 +226,7 @@ def _attempt(
         attempted=outcome.attempted,
         visits=outcome.visits,
         seconds=outcome.seconds,
+        sender=outcome.sender,
         log=lines,
     )
 

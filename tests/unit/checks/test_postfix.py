@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from mxguard.checks.postfix import Watched, findings
 from mxguard.host.postfix import parse_services
@@ -211,3 +212,10 @@ def test_a_postfix_that_runs_with_earlier_settings_is_told_with_its_reload() -> 
     found = check(outdated=(Path("/etc/postfix/main.cf"),))["MXG421"]
     assert found.subject == "/etc/postfix/main.cf"
     assert found.remedy == ("postfix -c /etc/postfix reload",)
+
+
+@pytest.mark.parametrize(("helo", "is_guess"), [("[198.51.100.7]", True), ("bx.test", False)])
+def test_a_helo_name_that_was_made_up_is_said_to_be(helo: str, is_guess: bool) -> None:
+    stop = MailStop("smtpd_helo_restrictions", "smtp/inet", "reject_invalid_helo_hostname")
+    stopped = evolve(attempt(SmtpVerdict.REJECTED, stop), helo=helo)
+    assert ("is a guess" in check(stopped)["MXG401"].evidence) is is_guess
