@@ -91,7 +91,8 @@ class Dialogue(StrEnum):
     `recipient`: EHLO, MAIL, RCPT, once more after a deferral. `burst`: many connections at once,
     then as many in quick succession. `backlog`: many transactions in few connections.
     `unknown-recipient`: a user that does not exist, as a backup MX relays in good faith; held for
-    what it leaves in the log, not for its verdict.
+    what it leaves in the log, not for its verdict. `relay`: recipients elsewhere, from either
+    sender; nobody's mail, it only tells who may relay.
     """
 
     TEST_CONNECTION = "test-connection"
@@ -100,6 +101,7 @@ class Dialogue(StrEnum):
     BURST = "burst"
     BACKLOG = "backlog"
     UNKNOWN_RECIPIENT = "unknown-recipient"
+    RELAY = "relay"
 
 
 class SmtpVerdict(StrEnum):
@@ -208,17 +210,16 @@ class MailPeer:
 class MailSettings:
     """How to try. Times in seconds; `transactions` is a backlog's, over two connections.
 
-    `elsewhere` is a recipient that no peer may relay to. `named_senders`: a single recipient is
-    also asked for from somebody, not from a bounce's empty sender alone. `deadline` ends one
-    dialogue, `overall` all of them and then, as late again, the search for what stopped them; None
-    is by their number. `with_services` asks policy services and milters that may write; without it
-    a dialogue that needs one is undecided.
+    `elsewhere` are recipients in domains that have nothing to do with each other: who may relay,
+    may to all of them; one domain could be the host's own. `deadline` ends one dialogue, `overall`
+    all of them and then, as late again, the search for what stopped them; None is by their number.
+    `with_services` asks policy services and milters that may write; without it a dialogue that
+    needs one is undecided.
     """
 
     recipient: str
-    elsewhere: str = "postmaster@example.com"
+    elsewhere: tuple[str, ...] = ("postmaster@example.com", "postmaster@example.net")
     sender: str = ""
-    named_senders: bool = True
     connections: int = 20
     transactions: int = 60
     deadline: float = 20.0

@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
@@ -41,6 +41,7 @@ class Script:
     """What is said in a dialogue, and when (time.monotonic) it has to be over.
 
     `named` is a second sender, "" for none: a backup MX relays bounces and mail of people alike.
+    `encrypted`: TLS is spoken from the first byte, as on the port for submissions (RFC 8314).
     """
 
     helo: str
@@ -48,6 +49,11 @@ class Script:
     recipient: str
     deadline: float
     named: str = ""
+    encrypted: bool = False
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        return (self.sender, self.named) if self.named else (self.sender,)
 
 
 @frozen
@@ -80,15 +86,15 @@ class _Stopped(Exception):  # noqa: N818 (it is how a dialogue ends, no error)
 class _Session:
     """One connection. Whatever ends the dialogue early is raised as _Stopped."""
 
-    def __init__(self, connect: Connect, deadline: float) -> None:
-        self._deadline = deadline
+    def __init__(self, connect: Connect, script: Script) -> None:
+        self._script = script
         self._buffer = b""
         self.seconds: float | None = None
         self.sender = ""
         self.offers_tls = False
         self.stage = Stage.CONNECT
         begun = time.monotonic()
-        wait = min(_CONNECT, max(0.1, deadline - begun))
+        wait = min(_CONNECT, max(0.1, script.deadline - begun))
         try:
             self._socket = connect(wait)
         except TimeoutError as error:
@@ -107,6 +113,8 @@ class _Session:
 
     def greet(self) -> tuple[int, str]:
         self.stage = Stage.GREETING
+        if self._script.encrypted:
+            self._encrypt()
         reply = self._reply()
         self.seconds = time.monotonic() - self._begun
         return self._demand(reply)
@@ -121,11 +129,15 @@ class _Session:
 
     def start_tls(self) -> None:
         self._demand(self.say("STARTTLS"))
+        self._encrypt()
+
+    def _encrypt(self) -> None:
         # A backup MX encrypts without asking who it is (RFC 7435).
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         try:
+            self._socket.settimeout(self._left())
             self._socket = context.wrap_socket(self._socket)
         except TimeoutError as error:
             raise self._stop(SmtpVerdict.UNDECIDED, "no TLS handshake in time") from error
@@ -203,7 +215,7 @@ class _Session:
         )
 
     def _left(self) -> float:
-        return max(0.05, self._deadline - time.monotonic())
+        return max(0.05, self._script.deadline - time.monotonic())
 
     def taken(self, reply: tuple[int, str], count: int = 1) -> Outcome:
         outcome = self._outcome(SmtpVerdict.ACCEPTED, reply[0], _one_line(reply[1]))
@@ -213,7 +225,7 @@ class _Session:
 def test_connection(connect: Connect, script: Script) -> Outcome:
     """The greeting, then QUIT."""
     try:
-        with _Session(connect, script.deadline) as session:
+        with _Session(connect, script) as session:
             greeting = session.greet()
             session.leave()
             return session.taken(greeting)
@@ -224,7 +236,7 @@ def test_connection(connect: Connect, script: Script) -> Outcome:
 def silent_close(connect: Connect, script: Script) -> Outcome:
     """Connect, and close without a word: what is meant to show only that the port is open."""
     try:
-        with _Session(connect, script.deadline):
+        with _Session(connect, script):
             return Outcome(SmtpVerdict.ACCEPTED, Stage.CONNECT, delivered=1)
     except _Stopped as stopped:
         return stopped.outcome
@@ -235,35 +247,42 @@ def recipient(connect: Connect, script: Script, *, tls: bool) -> Outcome:
 
     Where it is taken, then once more from the named sender: who is turned away tells which.
     """
-    senders = tuple(dict.fromkeys((script.sender, script.named or script.sender)))
-    first = _transaction(connect, script, tls=tls, senders=senders)
-    if first.sender and _NO_SUCH_DOMAIN.search(first.text):
+    envelopes = [(sender, script.recipient) for sender in script.senders]
+    ended = _in_two_visits(lambda: _transactions(connect, script, envelopes, tls=tls))
+    if ended.sender and _NO_SUCH_DOMAIN.search(ended.text):
         # Real senders are at names that exist; ours is only as real as the name that is said.
-        return recipient(connect, evolve(script, named=script.sender), tls=tls)
-    if first.verdict is not SmtpVerdict.DEFERRED:
-        return first
-    time.sleep(_RETRY)
-    second = _transaction(connect, script, tls=tls, senders=senders)
-    if second.is_good:
-        reason = f"deferred at the first visit: {first.code} {first.text}"
-        return evolve(second, visits=2, reason=reason)
-    return evolve(second, visits=2)
+        return recipient(connect, evolve(script, named=""), tls=tls)
+    return ended
+
+
+def relay(connect: Connect, script: Script, elsewhere: Sequence[str]) -> Outcome:
+    """The recipients `elsewhere`, from one sender and then the other: accepted where one of the
+    senders has all of them taken.
+    """
+
+    def offer(sender: str) -> Outcome:
+        envelopes = [(sender, recipient) for recipient in elsewhere]
+        return _in_two_visits(lambda: _transactions(connect, script, envelopes))
+
+    ended = offer(script.sender)
+    return offer(script.named) if script.named and not ended.is_good else ended
 
 
 def transaction(connect: Connect, script: Script) -> Outcome:
     """EHLO, MAIL, RCPT, once."""
-    return _transaction(connect, script, tls=False)
+    return _transactions(connect, script, [(script.sender, script.recipient)])
 
 
 def burst(connect: Connect, script: Script, count: int) -> Outcome:
     """`count` transactions at once, all connections held until all are greeted; then `count` more
     in quick succession. No second wave where nothing of the first was taken.
     """
+    envelope = script.sender, script.recipient
     gate = threading.Barrier(count)
     results: list[Outcome] = []
 
     def one() -> None:
-        results.append(_transaction(connect, script, tls=False, gate=gate))
+        results.append(_transactions(connect, script, [envelope], gate=gate))
 
     threads = [threading.Thread(target=one, daemon=True) for _ in range(count)]
     for thread in threads:
@@ -271,7 +290,7 @@ def burst(connect: Connect, script: Script, count: int) -> Outcome:
     for thread in threads:
         thread.join()
     if any(result.is_good for result in results):
-        results.extend(_transaction(connect, script, tls=False) for _ in range(count))
+        results.extend(_transactions(connect, script, [envelope]) for _ in range(count))
     return _sum(results)
 
 
@@ -291,16 +310,30 @@ def backlog(connect: Connect, script: Script, count: int, connections: int = 2) 
     return _sum(results)
 
 
-def _transaction(
+def _in_two_visits(visit: Callable[[], Outcome]) -> Outcome:
+    """A visit, and after a deferral a second one, which decides."""
+    first = visit()
+    if first.verdict is not SmtpVerdict.DEFERRED:
+        return first
+    time.sleep(_RETRY)
+    second = visit()
+    if second.is_good:
+        reason = f"deferred at the first visit: {first.code} {first.text}"
+        return evolve(second, visits=2, reason=reason)
+    return evolve(second, visits=2)
+
+
+def _transactions(
     connect: Connect,
     script: Script,
+    envelopes: Sequence[tuple[str, str]],
     *,
-    tls: bool,
+    tls: bool = False,
     gate: threading.Barrier | None = None,
-    senders: tuple[str, ...] = (),
 ) -> Outcome:
+    """One session; the `envelopes`, each a sender and a recipient, up to the first not taken."""
     try:
-        with _Session(connect, script.deadline) as session:
+        with _Session(connect, script) as session:
             try:
                 session.greet()
             finally:
@@ -311,10 +344,10 @@ def _transaction(
             if tls:
                 session.start_tls()
                 session.hello(script.helo)
-            reply = session.envelope(script.sender, script.recipient)
-            for sender in senders[1:]:
-                session.say("RSET")
-                reply = session.envelope(sender, script.recipient)
+            for number, envelope in enumerate(envelopes):
+                if number:
+                    session.say("RSET")
+                reply = session.envelope(*envelope)
             session.leave()
             return evolve(session.taken(reply), offers_tls=offered)
     except _Stopped as stopped:
@@ -324,7 +357,7 @@ def _transaction(
 def _many(connect: Connect, script: Script, count: int) -> Outcome:
     done = 0
     try:
-        with _Session(connect, script.deadline) as session:
+        with _Session(connect, script) as session:
             session.greet()
             session.hello(script.helo)
             for _ in range(count):

@@ -122,13 +122,8 @@ def said_name(helo: str) -> str:
 def _relaying(
     theatre: Theatre, speakers: Sequence[Speaker], settings: MailSettings
 ) -> tuple[MailPeer, ...]:
-    """Who may relay: a recipient elsewhere is offered, up to RCPT."""
-    offered = hold(
-        theatre,
-        speakers,
-        Round(Dialogue.RECIPIENT),
-        evolve(settings, recipient=settings.elsewhere, named_senders=False),
-    )
+    """Who may relay: recipients elsewhere are offered, up to RCPT."""
+    offered = hold(theatre, speakers, Round(Dialogue.RELAY), settings)
     taken = (SmtpVerdict.ACCEPTED, SmtpVerdict.UNDECIDED)
     return tuple(
         item.speaker.peer

@@ -16,6 +16,7 @@ from mxguard.model.mailserver import (
     Dialogue,
     MailPeer,
     MailSettings,
+    PostfixConfiguration,
     SmtpAttempt,
     SmtpVerdict,
     Stage,
@@ -25,6 +26,7 @@ from mxguard.rehearsal.mailserver.dialogue import Outcome, Script
 from mxguard.rehearsal.mailserver.maillog import MailLog
 from mxguard.rehearsal.mailserver.services import Services, asked_reason, silent_reason
 from mxguard.rehearsal.mailserver.theatre import Theatre
+from mxguard.rehearsal.mailserver.variants import front_service
 
 _LOG_TAIL = 0.5
 _QUIET = 0.02
@@ -81,7 +83,8 @@ def perform(
         sender=settings.sender,
         recipient=settings.recipient,
         deadline=theatre.until.deadline(settings.deadline),
-        named=_named_sender(speaker.helo) if settings.named_senders else "",
+        named=_named_sender(speaker.helo),
+        encrypted=_is_encrypted(theatre.configuration, peer),
     )
 
     def connect(timeout: float) -> socket.socket:
@@ -97,6 +100,8 @@ def perform(
         case Dialogue.UNKNOWN_RECIPIENT:
             nobody = f"{_NOBODY}@{settings.recipient.rpartition('@')[2]}"
             return dialogue.transaction(connect, evolve(script, recipient=nobody))
+        case Dialogue.RELAY:
+            return dialogue.relay(connect, script, settings.elsewhere)
         case Dialogue.BURST:
             return _once_more(lambda: dialogue.burst(connect, script, settings.connections))
         case Dialogue.BACKLOG:
@@ -106,6 +111,12 @@ def perform(
 def _named_sender(helo: str) -> str:
     """Somebody at the name that is said, which is one in DNS; "" for an address literal."""
     return "" if helo.startswith("[") or "." not in helo else f"postmaster@{helo}"
+
+
+def _is_encrypted(configuration: PostfixConfiguration, peer: MailPeer) -> bool:
+    """Whether the peer's port speaks TLS from the first byte (postconf(5))."""
+    front = front_service(configuration, peer.destination, peer.port)
+    return front is not None and configuration.value("smtpd_tls_wrappermode", front) == "yes"
 
 
 def _once_more(flood: Callable[[], Outcome]) -> Outcome:

@@ -41,7 +41,6 @@ _LIMITS: Mapping[str, str] = {
 
 _SMTPD: Mapping[str, str] = {
     "smtpd_upstream_proxy_protocol": "",
-    "smtpd_tls_wrappermode": "no",
     **_LIMITS,
     "smtpd_milters": "",
     "smtpd_forbidden_commands": "",

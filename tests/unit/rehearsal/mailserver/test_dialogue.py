@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from mxguard.model.mailserver import SmtpVerdict, Stage
 from mxguard.rehearsal.mailserver import dialogue
@@ -102,6 +103,57 @@ def test_a_deferral_is_tried_once_more_and_what_comes_then_counts() -> None:
     assert outcome.verdict is SmtpVerdict.ACCEPTED
     assert outcome.visits == 2
     assert "greylisted" in outcome.reason
+
+
+def test_a_named_sender_is_heard_in_the_same_session_and_decides_where_it_is_turned_away() -> None:
+    seen: list[str] = []
+    named = evolve(script(), named="a@bx.example.net")
+    assert dialogue.recipient(server(GOOD, seen), named, tls=False).sender == "a@bx.example.net"
+    assert seen == [
+        "EHLO bx.example.net",
+        "MAIL FROM:<>",
+        "RCPT TO:<user@example.org>",
+        "RSET",
+        "MAIL FROM:<a@bx.example.net>",
+        "RCPT TO:<user@example.org>",
+        "QUIT",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("taken", "may_relay"),
+    [
+        (("<> a@one.example", "<> b@two.example"), True),
+        (("<s@bx.example> a@one.example", "<s@bx.example> b@two.example"), True),
+        (("<> a@one.example", "<s@bx.example> b@two.example"), False),
+        (("<> a@one.example", "<s@bx.example> a@one.example"), False),
+        ((), False),
+    ],
+)
+def test_who_may_relay_may_to_every_domain_from_one_sender(
+    taken: tuple[str, ...], may_relay: bool
+) -> None:
+    def connect(timeout: float) -> socket.socket:
+        mine, its = socket.socketpair()
+        threading.Thread(target=serve, args=(its,), daemon=True).start()
+        return mine
+
+    def serve(its: socket.socket) -> None:
+        with its, contextlib.suppress(OSError), its.makefile("rwb") as stream:
+            stream.write(b"220 hi\r\n")
+            stream.flush()
+            sender = ""
+            for line in stream:
+                word, _, rest = line.decode().strip().partition(":")
+                sender = rest if word == "MAIL FROM" else sender
+                is_denied = word == "RCPT TO" and f"{sender} {rest[1:-1]}" not in taken
+                stream.write(b"554 Relay access denied\r\n" if is_denied else b"250 ok\r\n")
+                stream.flush()
+
+    offered = dialogue.relay(
+        connect, evolve(script(), named="s@bx.example"), ("a@one.example", "b@two.example")
+    )
+    assert offered.is_good is may_relay
 
 
 def test_a_server_that_knows_no_ehlo_is_greeted_with_helo() -> None:
