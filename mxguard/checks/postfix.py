@@ -236,10 +236,9 @@ def _of_limits(watched: Watched, service: MasterService) -> Iterator[Finding]:
 def _is_public(service: MasterService, ports: Iterable[int]) -> bool:
     if service.type == "pass":
         return True
-    host, _, port = service.name.rpartition(":")
     names = {str(port) for port in ports} | {"smtp" if port == 25 else "" for port in ports}
     names |= {"submission" if port == 587 else "" for port in ports}
-    return port in names and not host.startswith(("127.", "[::1", "localhost"))
+    return service.port in names and not service.host.startswith(("127.", "::1", "localhost"))
 
 
 def _too_low(

@@ -8,8 +8,11 @@ postconf says cannot be understood. Reads nothing of the queue.
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
+
+from attrs import evolve
 
 from mxguard.model.errors import UndecidedError
 from mxguard.model.mailserver import MasterService, PostfixConfiguration
@@ -33,11 +36,16 @@ def read_postfix(directory: Path) -> PostfixConfiguration:
         parameters,
         overrides(_postconf(directory, "-P")),
     )
+    disabled = parameters.get("master_service_disable", "")
     return PostfixConfiguration(
         directory=directory,
         version=parameters.get("mail_version", ""),
         parameters=parameters,
-        services=services,
+        services=tuple(
+            evolve(service, addresses=_addresses(service.host))
+            for service in services
+            if not is_disabled(service, disabled)
+        ),
         warnings=warnings,
         written=parse_parameters(_postconf(directory)),
     )
@@ -85,6 +93,32 @@ def parse_services(
     return tuple(
         _service(line, expanded, parameters, written or expanded) for line in _logical_lines(shown)
     )
+
+
+def is_disabled(service: MasterService, patterns: str) -> bool:
+    """Whether `master_service_disable` takes a service away; its first pattern that fits decides.
+
+    A pattern is "type" or "name/type", "name.type" until Postfix 2.10, with `!` for its opposite.
+    """
+    for pattern in re.split(r"[\s,]+", patterns.strip()):
+        wanted = pattern.lstrip("!")
+        if "/" not in wanted:
+            wanted = "/".join(wanted.rsplit(".", 1))
+        if wanted.lower() == (service.key if "/" in wanted else service.type).lower():
+            return (len(pattern) - len(pattern.lstrip("!"))) % 2 == 0
+    return False
+
+
+def _addresses(host: str) -> tuple[str, ...]:
+    """What a host in a service's name resolves to here; master(8) resolves it the same way.
+
+    Empty where it does not: master says so itself, and does not start.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM) if host else []
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _service(

@@ -22,7 +22,7 @@ class MasterService:
 
     `overrides` are its -o settings, expanded as far as they can be, `written` the same as they
     stand there. `line` is the whole logical line, options and all. `limit` is the process limit; 0
-    is none.
+    is none. `addresses` are what the host in its name resolves to.
     """
 
     name: str
@@ -33,6 +33,21 @@ class MasterService:
     line: str
     overrides: Mapping[str, str] = field(default=Factory(dict))
     written: Mapping[str, str] = field(default=Factory(dict))
+    addresses: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The host in the name of one that listens on the network, "" where there is none."""
+        return self.name.rpartition(":")[0].strip("[]") if self.type == "inet" else ""
+
+    @property
+    def port(self) -> str:
+        """The port, by number or name, of one that listens on the network."""
+        return self.name.rpartition(":")[2] if self.type == "inet" else ""
+
+    def listens_on(self, address: str) -> bool:
+        """Whether its name lets it; one without a host leaves it to `inet_interfaces`."""
+        return not self.host or address in (self.host, *self.addresses)
 
     @property
     def key(self) -> str:
@@ -48,6 +63,7 @@ class MasterService:
 class PostfixConfiguration:
     """One Postfix instance as postconf shows it. `parameters` have their $names expanded.
 
+    `services` are those that `master_service_disable` leaves.
     `written` are the same as they stand in main.cf or in the defaults, `warnings` what postconf
     itself says of them.
     """

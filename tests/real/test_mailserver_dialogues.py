@@ -1,4 +1,4 @@
-"""What is said in the rehearsal's dialogues: to whom, from whom, under which name, in TLS or not."""
+"""What is said in the rehearsal's dialogues: to whom, from whom, under which name, in TLS."""
 
 from __future__ import annotations
 
@@ -80,3 +80,51 @@ def test_what_stops_a_peer_on_a_port_that_speaks_tls_at_once_is_named(lab: Lab) 
     assert attempt.stopped_by is not None
     assert attempt.stopped_by.parameter == "smtpd_client_restrictions"
     assert attempt.stopped_by.restriction == "reject"
+
+
+def test_a_service_that_listens_on_a_host_name_is_found_by_what_the_name_resolves_to(
+    lab: Lab,
+) -> None:
+    state = {
+        "master": {
+            "services": [
+                "mail.example.org:smtp inet n - n - - smtpd -o smtpd_client_restrictions=reject"
+            ]
+        },
+        "zone": {"mail.example.org": ["A 192.0.2.10"]},
+    }
+    attempt = of(rehearsed(lab, state), Dialogue.RECIPIENT)
+    assert (attempt.verdict, attempt.code) == (SmtpVerdict.REJECTED, 554)
+    assert attempt.stopped_by is not None
+    assert attempt.stopped_by.service == "mail.example.org:smtp/inet"
+    assert attempt.stopped_by.parameter == "smtpd_client_restrictions"
+
+
+@pytest.mark.parametrize(
+    ("disabled", "answers"),
+    [
+        ("inet", False),
+        ("smtp/inet", False),
+        ("smtp.inet", False),
+        ("!smtp/inet, inet", True),
+        ("submission/inet", True),
+    ],
+)
+def test_a_service_that_is_disabled_answers_nobody_as_in_the_real_postfix(
+    lab: Lab, disabled: str, answers: bool
+) -> None:
+    # Another port, so that something listens whatever is disabled of the first.
+    services = ["smtp inet n - n - - smtpd", "127.0.0.1:587 inet n - n - - smtpd"]
+    state = {
+        "main": {"master_service_disable": disabled},
+        "master": {"services": services},
+    }
+    with MailHost(lab, state) as host:
+        if disabled != "inet":
+            with host.running():
+                assert (host.talk(PEER, "test-connection").stage != "connect") is answers
+        attempt = of(host.rehearse(), Dialogue.TEST_CONNECTION)
+    assert (attempt.verdict is SmtpVerdict.ACCEPTED) is answers
+    if not answers:
+        assert attempt.stopped_by is not None
+        assert f"master_service_disable = {disabled}" in attempt.stopped_by.text

@@ -95,7 +95,7 @@ class CauseFinder:
         configuration = self.configuration
         front = front_service(configuration, attempt.destination, attempt.port)
         if front is None:
-            return MailStop("master.cf", restriction=f"no service answers port {attempt.port}")
+            return self._no_service(attempt.port)
         if attempt.stage is Stage.CONNECT:
             return self._no_listener(speaker, front)
         # What stops a single dialogue stops the many of a burst alike; what counts does not.
@@ -149,6 +149,11 @@ class CauseFinder:
             self._theatre = self._stack.enter_context(theatre)
         return self._theatre
 
+    def _no_service(self, port: int) -> MailStop:
+        disabled = self.configuration.value("master_service_disable")
+        behind = f", with master_service_disable = {disabled}" if disabled else ""
+        return MailStop("master.cf", restriction=f"no service answers port {port}{behind}")
+
     def _no_listener(self, speaker: Speaker, front: MasterService) -> MailStop | None:
         """What keeps Postfix from listening; None where it does, and the network is to blame."""
         theatre = self._on_bench()
@@ -157,9 +162,9 @@ class CauseFinder:
             outcome = perform(theatre, speaker, step, self.settings, speaker.peer.port)
         if outcome.stage is not Stage.CONNECT:
             return None
-        host = front.name.rpartition(":")[0]
-        if host:
-            return MailStop("master.cf", front.key, restriction=f"{front.name} listens on {host}")
+        if front.host:
+            listens = f"{front.name} listens on {front.host}"
+            return MailStop("master.cf", front.key, restriction=listens)
         protocols = self.configuration.value("inet_protocols", front)
         wanted = f"ipv{speaker.peer.destination.family}"
         if not {wanted, "all"} & set(re.split(r"[\s,]+", protocols)):

@@ -37,11 +37,9 @@ def front_service(
     for service in configuration.services:
         if service.type != "inet" or service.program not in ("smtpd", "postscreen"):
             continue
-        host, _, name = service.name.rpartition(":")
-        host = host.strip("[]")
-        if port_number(name) != port or (host and host != destination.address):
+        if port_number(service.port) != port or not service.listens_on(destination.address):
             continue
-        rank = 1 if host else 0
+        rank = 1 if service.host else 0
         if best is None or rank > best[0]:
             best = (rank, service)
     return best[1] if best is not None else None
@@ -55,7 +53,7 @@ def answers(configuration: PostfixConfiguration, destination: Network, port: int
     front = front_service(configuration, destination, port)
     if front is None:
         return False
-    if front.name.rpartition(":")[0]:
+    if front.host:
         return True
     listed = configuration.value("inet_interfaces", front).replace(",", " ").split()
     addresses = [item.strip("[]") for item in listed]

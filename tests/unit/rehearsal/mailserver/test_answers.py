@@ -16,7 +16,17 @@ def instance(service: str, interfaces: str) -> PostfixConfiguration:
         directory=Path("/etc/postfix"),
         version="3.7.11",
         parameters={"inet_interfaces": interfaces},
-        services=(MasterService(service, "inet", False, 0, "smtpd", f"{service} inet … smtpd"),),
+        services=(
+            MasterService(
+                service,
+                "inet",
+                False,
+                0,
+                "smtpd",
+                f"{service} inet … smtpd",
+                addresses=("192.0.2.10",) if service.startswith("mail.") else (),
+            ),
+        ),
     )
 
 
@@ -30,6 +40,8 @@ def instance(service: str, interfaces: str) -> PostfixConfiguration:
         ("smtp", "$myhostname mail.example.org", True),
         ("192.0.2.10:25", "192.0.2.11", True),
         ("192.0.2.11:25", "all", False),
+        ("mail.example.org:smtp", "192.0.2.11", True),
+        ("other.example.org:smtp", "all", False),
         ("submission", "all", False),
     ],
 )
