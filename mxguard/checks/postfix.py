@@ -134,12 +134,12 @@ def _told(attempts: Sequence[SmtpAttempt]) -> str:
     parts = [f"{who} at {first.stage}"]
     if said:
         parts.append(said)
+    if first.reason and first.reason != said:
+        parts.append(first.reason)
     if first.verdict is SmtpVerdict.THROTTLED:
         parts.append(f"{first.delivered} of {first.attempted} were taken")
     if first.stopped_by is not None:
         parts.append(f"because of {first.stopped_by.text}")
-        if first.helo.startswith("[") and "helo" in first.stopped_by.text.lower():
-            parts.append(f"the name {first.helo} is a guess: no `helo` is known of this peer")
     return "; ".join(parts)
 
 

@@ -115,6 +115,7 @@ def _rehearse(
     configuration = loaded.configuration
     settings = MailSettings(
         recipient=recipient_to_ask(configuration, postfix),
+        recipient_is_guess=not (configuration.rehearsal.recipient or configuration.host.domains),
         connections=configuration.rehearsal.connections,
         with_services=with_services,
     )

@@ -88,8 +88,16 @@ def _speakers(
             key = item.peer, source, item.port, service
             if key not in seen:
                 seen.add(key)
-                names = helo[item.peer] or (_literal(source),)
-                yield MailPeer(item.peer, source, item.destination, item.port, names, link)
+                names = helo[item.peer] or (_guessed_name(allowlist, item.peer, source),)
+                yield MailPeer(
+                    item.peer,
+                    source,
+                    item.destination,
+                    item.port,
+                    names,
+                    link,
+                    helo_is_guess=not helo[item.peer],
+                )
 
 
 def _service(
@@ -114,6 +122,17 @@ def _of_classes(item: Reachability, classes: ClientClasses) -> Iterator[Network]
     for group in classes.classes(item.represents):
         is_own = any(network.contains(item.source) for network in group.members)
         yield item.source if is_own else group.representative
+
+
+def _guessed_name(allowlist: Allowlist, peer: str, source: Network) -> str:
+    """The name whose lookup gave the address, or what a client without a name says."""
+    for entry in allowlist.of(peer):
+        if entry.network.contains(source):
+            for origin in entry.origins:
+                named = [step.name for step in origin if step.kind in ("host", "a")]
+                if named:
+                    return named[-1]
+    return _literal(source)
 
 
 def _literal(source: Network) -> str:

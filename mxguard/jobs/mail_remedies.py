@@ -23,7 +23,7 @@ from attrs import evolve, frozen
 from mxguard.host.postfix import read_postfix
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding, not_tried, tried
-from mxguard.model.mailserver import MailRehearsal, PostfixConfiguration, SmtpAttempt, SmtpVerdict
+from mxguard.model.mailserver import MailRehearsal, PostfixConfiguration, SmtpAttempt
 from mxguard.model.target import RenderedFile
 from mxguard.system import commands
 from mxguard.system.temporary import temporary_folder
@@ -144,19 +144,15 @@ def _mend(
 
 def _harm(first: Trial, trial: Trial) -> str:
     """What got worse, in a few words; "" where nothing did."""
-    taken = {_dialogue(one) for one in trial.rehearsal.smtp if _is_accepted(one)}
+    taken = {_dialogue(one) for one in trial.rehearsal.smtp if one.is_accepted}
     for one in first.rehearsal.smtp:
-        if _is_accepted(one) and _dialogue(one) not in taken:
+        if one.is_accepted and _dialogue(one) not in taken:
             return f"{one.source.address} ({one.dialogue}) is not accepted any more"
     could = {(peer.peer, peer.source) for peer in first.rehearsal.relaying}
     for peer in trial.rehearsal.relaying:
         if (peer.peer, peer.source) not in could:
             return f"{peer.source.address} may relay then"
     return ""
-
-
-def _is_accepted(attempt: SmtpAttempt) -> bool:
-    return attempt.verdict is SmtpVerdict.ACCEPTED
 
 
 def _dialogue(attempt: SmtpAttempt) -> tuple[object, ...]:
@@ -202,7 +198,7 @@ def _mark(finding: Finding, mended: _Mended) -> str:
 def _remains(finding: Finding, trial: Trial) -> bool:
     if finding.id in _STOPPED:
         return any(
-            attempt.peer == finding.peer and not _is_accepted(attempt)
+            attempt.peer == finding.peer and not attempt.is_accepted
             for attempt in trial.rehearsal.smtp
         )
     return _key(finding) in map(_key, trial.findings)

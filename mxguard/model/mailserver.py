@@ -206,12 +206,17 @@ class SmtpAttempt:
     seconds: float | None = None
     sender: str = ""
 
+    @property
+    def is_accepted(self) -> bool:
+        return self.verdict is SmtpVerdict.ACCEPTED
+
 
 @frozen
 class MailPeer:
     """Who is to try what: one source address of a peer against one port of the host.
 
     `link` is the index of the host's interface where it arrives; None leaves it to the routes.
+    `helo_is_guess`: nobody said what the peer calls itself.
     """
 
     peer: str
@@ -220,12 +225,14 @@ class MailPeer:
     port: int
     helo: tuple[str, ...]
     link: int | None = None
+    helo_is_guess: bool = False
 
 
 @frozen
 class MailSettings:
     """How to try. Times in seconds; `transactions` is a backlog's, over two connections.
 
+    `recipient_is_guess`: nobody said whom to ask for, nor which domains are the host's.
     `elsewhere` are recipients in domains that have nothing to do with each other: who may relay,
     may to all of them; one domain could be the host's own. `deadline` ends one dialogue, `overall`
     all of them and then, as late again, the search for what stopped them; None is by their number.
@@ -234,6 +241,7 @@ class MailSettings:
     """
 
     recipient: str
+    recipient_is_guess: bool = False
     elsewhere: tuple[str, ...] = ("postmaster@example.com", "postmaster@example.net")
     sender: str = ""
     connections: int = 20

@@ -268,6 +268,7 @@ class MailHost:
             parse_network(HOST6 if ":" in source else HOST),
             self.state.get("port", 25),
             (HELO,),
+            helo_is_guess=self.state.get("helo_is_guess", False),
         )
         wanted = MailSettings(
             recipient=self.state.get("recipient", "user@example.org"),

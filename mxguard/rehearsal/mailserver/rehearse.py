@@ -17,7 +17,6 @@ from mxguard.model.mailserver import (
     MailPeer,
     MailRehearsal,
     MailSettings,
-    MailStop,
     PostfixConfiguration,
     SmtpAttempt,
     SmtpVerdict,
@@ -25,6 +24,13 @@ from mxguard.model.mailserver import (
 )
 from mxguard.model.network import Network
 from mxguard.rehearsal.mailserver.cause import CauseFinder
+from mxguard.rehearsal.mailserver.doubts import (
+    TURNED_AWAY,
+    is_about_client,
+    is_about_helo,
+    is_about_recipient,
+    undecided,
+)
 from mxguard.rehearsal.mailserver.ground import Ground
 from mxguard.rehearsal.mailserver.patience import patience
 from mxguard.rehearsal.mailserver.rounds import Held, Round, Speaker, hold, untried
@@ -58,6 +64,8 @@ def rehearse(
         probes = hold(theatre, speakers, Round(Dialogue.UNKNOWN_RECIPIENT), settings)
         if theatre.is_nameless:
             held = [_without_names(item) for item in held]
+        if settings.recipient_is_guess:
+            held = _without_guessed_recipient(held, settings.recipient)
         complaints = theatre.complaints([peer.source for peer in peers])
     reasons = {until.reason} if until.is_over else set()
     if settings.causes:
@@ -66,6 +74,7 @@ def rehearse(
         lost = {one.table for one in complaints if one.is_lost}
         with CauseFinder(configuration, own, settings, again, lost) as finder:
             held = [_with_cause(item, finder) for item in held]
+            held = _with_other_recipients(held, probes, finder)
     attempts = tuple(item.attempt for item in sorted(held, key=_position(peers)))
     reasons |= {item.reason for item in attempts if item.verdict is SmtpVerdict.UNDECIDED}
     return MailRehearsal(
@@ -97,7 +106,7 @@ def _dialogues(theatre: Theatre, peers: Sequence[MailPeer], settings: MailSettin
         offered = [item.speaker for item in plain if item.offers_tls]
         held.extend(hold(theatre, offered, Round(Dialogue.RECIPIENT, tls=True), settings))
     # Nor need who is turned away when it is one ask as many: the answer is known.
-    single = [item.attempt for item in held if item.attempt.dialogue is Dialogue.RECIPIENT]
+    single = [item.attempt for item in held if _is_single(item.attempt)]
     refused = {item.source for item in single if item.verdict is SmtpVerdict.REJECTED}
     unanswered = {item.source for item in single if _is_unanswered(item)}
     many = [speaker for speaker in first if speaker.peer.source not in refused]
@@ -134,19 +143,81 @@ def _relaying(
 
 def _without_names(held: Held) -> Held:
     """What was said while no name could be looked up says little of what is said when they can."""
-    attempt = evolve(
-        held.attempt,
-        verdict=SmtpVerdict.UNDECIDED,
-        reason="the host's name servers answered nothing that the mail server asked",
-    )
-    return evolve(held, attempt=attempt)
+    reason = "the host's name servers answered nothing that the mail server asked"
+    return evolve(held, attempt=undecided(held.attempt, reason))
+
+
+def _without_guessed_recipient(held: list[Held], recipient: str) -> list[Held]:
+    """Where nobody at all may deliver to a recipient that nobody named, it may be the wrong one."""
+    if any(_is_single(one.attempt) and one.attempt.is_accepted for one in held):
+        return held
+    reason = f"nobody may deliver to {recipient}, which is a guess: set [rehearsal] recipient"
+    return [
+        evolve(item, attempt=undecided(item.attempt, reason))
+        if is_about_recipient(item.attempt)
+        else item
+        for item in held
+    ]
 
 
 def _with_cause(held: Held, finder: CauseFinder) -> Held:
-    stop: MailStop | None = None
-    if held.attempt.verdict not in (SmtpVerdict.ACCEPTED, SmtpVerdict.UNDECIDED):
-        stop = finder.find(held.speaker, held.attempt)
-    return evolve(held, attempt=evolve(held.attempt, stopped_by=stop)) if stop else held
+    attempt = held.attempt
+    if attempt.is_accepted or attempt.verdict is SmtpVerdict.UNDECIDED:
+        return held
+    stop = finder.find(held.speaker, attempt)
+    if stop is None:
+        return held
+    if held.speaker.peer.helo_is_guess and is_about_helo(stop):
+        reason = f"the HELO name {attempt.helo}, turned away by {stop.text}, is a guess: set `helo`"
+        return evolve(held, attempt=undecided(attempt, reason))
+    return evolve(held, attempt=evolve(attempt, stopped_by=stop))
+
+
+def _with_other_recipients(
+    held: list[Held], probes: Sequence[Held], finder: CauseFinder
+) -> list[Held]:
+    """Whose mail is taken for the recipient asked for, and for another one is turned away.
+
+    Postmasters are often exempt from what everybody else's mail has to pass. What is said of a user
+    that does not exist counts where it is not said of the user.
+    """
+    turned_away: dict[Speaker, SmtpAttempt] = {}
+    for probe in probes:
+        attempt = probe.attempt
+        if attempt.verdict in TURNED_AWAY and not is_about_recipient(attempt):
+            other = _with_cause(probe, finder).attempt
+            if other.stopped_by is not None and is_about_client(other.stopped_by):
+                turned_away[probe.speaker] = other
+    return [
+        evolve(item, attempt=_for_others(item.attempt, turned_away[item.speaker], finder.settings))
+        if item.speaker in turned_away and _is_taken_in_clear(item.attempt)
+        else item
+        for item in held
+    ]
+
+
+def _is_taken_in_clear(attempt: SmtpAttempt) -> bool:
+    return _is_single(attempt) and attempt.is_accepted and not attempt.tls
+
+
+def _for_others(
+    taken: SmtpAttempt, turned_away: SmtpAttempt, settings: MailSettings
+) -> SmtpAttempt:
+    return evolve(
+        taken,
+        verdict=turned_away.verdict,
+        stage=turned_away.stage,
+        code=turned_away.code,
+        text=turned_away.text,
+        stopped_by=turned_away.stopped_by,
+        sender=turned_away.sender,
+        reason=f"for other recipients than {settings.recipient}",
+        delivered=0,
+    )
+
+
+def _is_single(attempt: SmtpAttempt) -> bool:
+    return attempt.dialogue is Dialogue.RECIPIENT
 
 
 def _position(peers: Sequence[MailPeer]) -> Callable[[Held], int]:
