@@ -88,7 +88,7 @@ def _speakers(
             key = item.peer, source, item.port, service
             if key not in seen:
                 seen.add(key)
-                names = helo[item.peer] or (_guessed_name(allowlist, item.peer, source),)
+                names = helo[item.peer] or (guessed_name(allowlist, item.peer, source),)
                 yield MailPeer(
                     item.peer,
                     source,
@@ -124,7 +124,7 @@ def _of_classes(item: Reachability, classes: ClientClasses) -> Iterator[Network]
         yield item.source if is_own else group.representative
 
 
-def _guessed_name(allowlist: Allowlist, peer: str, source: Network) -> str:
+def guessed_name(allowlist: Allowlist, peer: str, source: Network) -> str:
     """The name whose lookup gave the address, or what a client without a name says."""
     for entry in allowlist.of(peer):
         if entry.network.contains(source):
