@@ -91,6 +91,7 @@ def _smtp(item: SmtpAttempt) -> dict[str, Any]:
         "destination": item.destination.address,
         "port": item.port,
         "helo": item.helo,
+        "sender": item.sender,
         "dialogue": item.dialogue.value,
         "tls": item.tls,
         "verdict": item.verdict.value,
