@@ -14,12 +14,13 @@ from mxguard.allowlist.update import Rules, update
 from mxguard.checks import dns
 from mxguard.jobs.grade import grade
 from mxguard.jobs.locked import lock_path
-from mxguard.model.allowlist import Allowlist, PeerStatus
+from mxguard.model.allowlist import Allowlist, Entry, PeerStatus
 from mxguard.model.change import Change
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import RefusedError, UndecidedError, UsageError
 from mxguard.model.finding import Finding
-from mxguard.model.peer import Peer
+from mxguard.model.lookup import Step
+from mxguard.model.peer import Peer, SourceKind
 
 Progress = Callable[[int, int], None]
 """Called with how many questions are answered, and how many are asked so far."""
@@ -48,7 +49,17 @@ class Refresh:
         return code
 
     def _was_known(self, peer: str) -> bool:
-        return self.previous is not None and bool(self.previous.of(peer))
+        """Whether the lock had networks of it, under this name or another's that it took over."""
+        if self.previous is None:
+            return False
+        earlier = _looked_up(self.previous.entries)
+        return bool(self.previous.of(peer) or _looked_up(self.allowlist.of(peer)) & earlier)
+
+
+def _looked_up(entries: Sequence[Entry]) -> frozenset[Step]:
+    """The sources by which DNS led to these networks."""
+    steps = (origin[0] for entry in entries for origin in entry.origins)
+    return frozenset(step for step in steps if step.kind != SourceKind.PINNED)
 
 
 def refresh(
