@@ -7,9 +7,10 @@ import json
 import pytest
 
 from mxguard.model.finding import Severity
+from mxguard.model.mailserver import SmtpVerdict
 from mxguard.report.audited import Audited
 from mxguard.report.formats import AUDIT_FORMATS, audit_report, failure_report
-from tests.unit.report.audits import audited, finding, nasty, stopped
+from tests.unit.report.audits import audited, finding, nasty, said, stopped
 
 ERROR, WARNING, NOTICE = Severity.ERROR, Severity.WARNING, Severity.NOTICE
 WELL = audited()
@@ -79,3 +80,9 @@ def test_json_is_the_contract_whatever_the_text() -> None:
     document = json.loads(audit_report("json", nasty()).text)
     assert document["schema"] == "mxguard.audit/1"
     assert document["complete"] is False
+
+
+def test_json_says_from_whom_a_dialogue_was_turned_away() -> None:
+    turned_away = said(SmtpVerdict.REJECTED, sender="postmaster@relay.example")
+    (item,) = json.loads(audit_report("json", audited(smtp=(turned_away,))).text)["smtp"]
+    assert item["sender"] == "postmaster@relay.example"
