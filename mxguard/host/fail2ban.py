@@ -1,7 +1,7 @@
 """fail2ban as its own client shows it: the configuration (-d) and, where it runs, the live state.
 
 Out: `Fail2ban`, or None where it is not installed. Raises ProgramError where its configuration
-cannot be read, with what it says. Changes nothing.
+cannot be read and no server runs, with what it says. Changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+import stat
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 
 from attrs import evolve
@@ -21,6 +22,8 @@ from mxguard.model.fail2ban import Fail2ban, Jail
 from mxguard.system import commands
 
 CONFIGURATION = Path("/etc/fail2ban")
+_TAIL = 1 << 18
+_BY_POSTFIX = re.compile(rb" \S*/(?:smtpd|postscreen|master)\[\d+\]: ")
 
 
 def read_fail2ban(
@@ -35,18 +38,58 @@ def read_fail2ban(
     if shutil.which("fail2ban-client", path=commands.SEARCH_PATH) is None:
         return None
     client = ["fail2ban-client", "-c", str(configuration)]
-    logs = frozenset(map(os.path.realpath, filter(None, mail_logs)))
-    jails = tuple(
-        evolve(jail, follows_postfix=bool(logs & set(map(os.path.realpath, jail.log_paths))))
-        for jail in parse_dump(commands.run([*client, "-d"], timeout=30.0))
-    )
     asking = [*client, *(["-s", str(socket)] if socket is not None else [])]
+    names = _names_of_running(asking)
+    configured: tuple[Jail, ...] = ()
+    problem = ""
     try:
-        commands.run([*asking, "ping"], timeout=10.0)
+        configured = parse_dump(commands.run([*client, "-d"], timeout=30.0))
+    except ProgramError as error:
+        if names is None:
+            raise
+        # What the server was told before, it still does.
+        problem = str(error)
+    known = {jail.name for jail in configured}
+    jails = [
+        *(_live(jail, asking) if jail.name in (names or ()) else jail for jail in configured),
+        *(_made_at_run_time(name, asking) for name in names or () if name not in known),
+    ]
+    written = frozenset(map(os.path.realpath, filter(None, mail_logs)))
+    return Fail2ban(
+        jails=tuple(
+            evolve(
+                jail, follows_postfix=any(_is_postfixs(path, written) for path in jail.log_paths)
+            )
+            for jail in jails
+        ),
+        is_running=names is not None,
+        directory=configuration,
+        problem=problem,
+    )
+
+
+def _names_of_running(client: Sequence[str]) -> tuple[str, ...] | None:
+    """The jails that the server has; None where none answers."""
+    try:
+        said = commands.run([*client, "status"], timeout=10.0)
     except ProgramError:
-        return Fail2ban(jails, is_running=False, directory=configuration)
-    live = tuple(_live(jail, asking) for jail in jails)
-    return Fail2ban(live, is_running=True, directory=configuration)
+        return None
+    found = re.search(r"Jail list:[ \t]*(.*)$", said, re.MULTILINE)
+    return tuple(filter(None, re.split(r"[,\s]+", found[1]))) if found else ()
+
+
+def _is_postfixs(path: str, written: Set[str]) -> bool:
+    """Whether Postfix is told to write a file, or the end of it has a line of Postfix's."""
+    if os.path.realpath(path) in written:
+        return True
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _TAIL))
+            return _BY_POSTFIX.search(log.read(_TAIL)) is not None
+    except OSError:
+        return False
 
 
 def parse_dump(shown: str) -> tuple[Jail, ...]:
@@ -85,6 +128,7 @@ def _jail(name: str, settings: dict[str, list[str]]) -> Jail:
         date_pattern=one("datepattern"),
         max_lines=_number(one("maxlines"), 1),
         ignored=tuple(settings.get("addignoreip", ())),
+        ignore_command=one("ignorecommand"),
         # Each path is followed by where to start in it.
         log_paths=tuple(
             path for path in settings.get("addlogpath", ()) if path not in ("head", "tail")
@@ -99,15 +143,48 @@ def _number(text: str, default: int) -> int:
 
 
 def _live(jail: Jail, client: Sequence[str]) -> Jail:
-    """The same jail with what the server has changed at run time, and its bans."""
-    try:
-        ignored = commands.run([*client, "get", jail.name, "ignoreip"], timeout=10.0)
-        banned = commands.run([*client, "get", jail.name, "banip", "--with-time"], timeout=10.0)
-    except ProgramError:
-        # The configuration has a jail that the server was never told of.
-        return jail
+    """The same jail with what the server has changed at run time, and its bans.
+
+    Raises ProgramError where the server does not answer.
+    """
+
+    def asked(*words: str) -> str:
+        return commands.run([*client, "get", jail.name, *words], timeout=10.0)
+
     return evolve(
         jail,
-        ignored=tuple(re.findall(r"^[|`]- (\S+)", ignored, re.MULTILINE)),
-        banned=tuple(line.split()[0] for line in banned.splitlines() if line.strip()),
+        ignored=_listed(asked("ignoreip")),
+        banned=tuple(
+            line.split()[0] for line in asked("banip", "--with-time").splitlines() if line.strip()
+        ),
     )
+
+
+def _made_at_run_time(name: str, client: Sequence[str]) -> Jail:
+    """A jail as the server alone can tell of it. Its expressions come with their tags resolved."""
+
+    def asked(setting: str) -> str:
+        return commands.run([*client, "get", name, setting], timeout=10.0).strip()
+
+    ignore_command = asked("ignorecommand")
+    journal = asked("journalmatch").partition(":\n")[2]
+    jail = Jail(
+        name=name,
+        max_retry=_number(asked("maxretry"), 5),
+        find_time=asked("findtime"),
+        ban_time=asked("bantime"),
+        prefix_regex=asked("prefregex"),
+        fail_regexes=_listed(asked("failregex"), r"\[\d+\]: (.*)"),
+        ignore_regexes=_listed(asked("ignoreregex"), r"\[\d+\]: (.*)"),
+        max_lines=_number(asked("maxlines"), 1),
+        ignore_command="" if ignore_command == "False" else ignore_command,
+        log_paths=_listed(asked("logpath"), "(.*)"),
+        journal_match=tuple(journal.split()),
+        is_configured=False,
+    )
+    return _live(jail, client)
+
+
+def _listed(shown: str, item: str = r"(\S+)") -> tuple[str, ...]:
+    """The items of a list as fail2ban-client shows it, one a line."""
+    return tuple(re.findall(rf"^[|`]- {item}", shown, re.MULTILINE))

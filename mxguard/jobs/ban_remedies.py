@@ -7,17 +7,18 @@ started where no finding has a remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve
 
+from mxguard.checks.fail2ban import BANNED, NOT_IGNORED, TO_COME, as_seen
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.errors import UndecidedError
-from mxguard.model.fail2ban import Fail2ban, FailureCount
+from mxguard.model.fail2ban import Fail2ban, FailureCount, Jail
 from mxguard.model.finding import Finding, not_tried, tried
 from mxguard.rehearsal.banning.trial import JailTrial, Tried, try_bans
 
-_BANNED, _TO_COME, _NOT_IGNORED = "MXG501", "MXG502", "MXG503"
+_NOT_CONFIGURED = not_tried("the running fail2ban alone has this jail")
 
 
 def with_tried_bans(
@@ -27,9 +28,10 @@ def with_tried_bans(
     allowlist: Allowlist,
 ) -> tuple[Finding, ...]:
     """The findings; their remedies are as they are where they were seen to do what they should."""
+    jails = {jail.name: jail for jail in fail2ban.jails}
     trials = list(_trials(findings, fail2ban, counts, allowlist))
     if not trials:
-        return tuple(findings)
+        return tuple(_shown(one, jails, Tried({}, {})) for one in findings)
     try:
         seen = try_bans(fail2ban, trials)
     except (UndecidedError, OSError) as error:
@@ -37,12 +39,7 @@ def with_tried_bans(
         return tuple(
             evolve(one, remedy=(*one.remedy, mark)) if one.remedy else one for one in findings
         )
-    return tuple(_shown(one, seen) for one in findings if not _is_spared(one, seen))
-
-
-def _is_spared(finding: Finding, seen: Tried) -> bool:
-    """Whether it says that a peer would be banned, and a fail2ban of our own bans only others."""
-    return finding.id == _TO_COME and seen.falls.get((finding.subject, finding.peer or "")) == ""
+    return tuple(_shown(one, jails, seen) for one in findings)
 
 
 def _trials(
@@ -53,17 +50,19 @@ def _trials(
 ) -> Iterator[JailTrial]:
     peers = tuple(entry.network for entry in allowlist.entries)
     for jail in fail2ban.jails:
+        if not jail.is_configured:
+            continue
         lifting = [
             line
             for one in findings
-            if one.id == _BANNED and one.subject.startswith(f"{jail.name} ")
+            if one.id == BANNED and one.subject.startswith(f"{jail.name} ")
             for line in one.remedy
         ]
         # A jail's list is one, whatever it is that its findings say.
         mending = [
             line
             for one in findings
-            if one.id in (_TO_COME, _NOT_IGNORED) and one.subject == jail.name
+            if one.id in (TO_COME, NOT_IGNORED) and one.subject == jail.name
             for line in one.remedy
         ]
         now = [line for line in mending if line.startswith("fail2ban-client ")]
@@ -82,16 +81,14 @@ def _trials(
             )
 
 
-def _shown(finding: Finding, seen: Tried) -> Finding:
-    if finding.id == _TO_COME:
-        fell = seen.falls.get((finding.subject, finding.peer or ""))
-        said = (
-            f"seen on a fail2ban of our own: after {fell}"
-            if fell is not None
-            else "a fail2ban of our own did not ban it"
-        )
-        finding = evolve(finding, evidence=f"{finding.evidence}; {said}")
+def _shown(finding: Finding, jails: Mapping[str, Jail], seen: Tried) -> Finding:
+    # A ban in force is called by the jail and the address.
+    jail = jails.get(finding.subject) or jails[finding.subject.rpartition(" ")[0]]
+    if not jail.is_configured and finding.remedy:
+        return evolve(finding, remedy=(*finding.remedy, _NOT_CONFIGURED))
     problems = dict.fromkeys(
         seen.problems[line] for line in finding.remedy if line in seen.problems
     )
-    return evolve(finding, remedy=(*finding.remedy, *map(tried, problems)))
+    finding = evolve(finding, remedy=(*finding.remedy, *map(tried, problems)))
+    ban = seen.bans.get((jail.name, finding.peer or ""))
+    return as_seen(finding, jail, ban) if ban is not None and finding.id == TO_COME else finding

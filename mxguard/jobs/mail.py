@@ -21,6 +21,7 @@ from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
+from mxguard.model.fail2ban import FailureCount
 from mxguard.model.mailserver import (
     MailAudit,
     MailPeer,
@@ -62,11 +63,14 @@ def audit_mail(
     configuration = loaded.configuration
     section = configuration.targets.postfix
     if is_absent(section):
-        return MailAudit(remarks=(f"{section.config} holds no main.cf: no Postfix was rehearsed",))
+        remark = f"{section.config} holds no main.cf: no Postfix was rehearsed"
+        return evolve(_bans((), allowlist), remarks=(remark,))
     try:
         instances = [read_postfix(folder) for folder in find_instances(section.config)]
     except UndecidedError as error:
-        return MailAudit(undecided=(f"Postfix's configuration could not be read: {error}",))
+        reason = f"Postfix's configuration could not be read: {error}"
+        bans = _bans((), allowlist)
+        return evolve(bans, undecided=(reason, *bans.undecided))
     peers, remarks = mail_peers(configuration, allowlist, snapshot, reachability, instances)
     parts: list[MailAudit] = []
     logged: list[SmtpAttempt] = []
@@ -76,7 +80,9 @@ def audit_mail(
         )
         parts.append(part)
         logged.extend(more)
-    parts.append(_bans(logged, allowlist, instances))
+    was_rehearsed = bool(logged) and not any(part.undecided for part in parts)
+    logs = [one.value("maillog_file") for one in instances]
+    parts.append(_bans(logged, allowlist, logs, was_rehearsed=was_rehearsed))
     return MailAudit(
         smtp=tuple(attempt for part in parts for attempt in part.smtp),
         findings=tuple(dict.fromkeys(finding for part in parts for finding in part.findings)),
@@ -183,18 +189,32 @@ def _tables(
 def _bans(
     logged: Sequence[SmtpAttempt],
     allowlist: Allowlist,
-    instances: Sequence[PostfixConfiguration],
+    logs: Sequence[str] = (),
+    *,
+    was_rehearsed: bool = False,
 ) -> MailAudit:
-    """fail2ban's part: one for the whole host, whichever instance logged what."""
+    """fail2ban's part: one for the whole host, whichever instance logged what, and where."""
+    counts: list[FailureCount] = []
+    undecided: list[str] = []
     try:
-        fail2ban = read_fail2ban(mail_logs=[one.value("maillog_file") for one in instances])
-        if fail2ban is None:
-            return MailAudit()
-        counts = count_failures(fail2ban.jails, logged)
+        fail2ban = read_fail2ban(mail_logs=logs)
     except UndecidedError as error:
         return MailAudit(undecided=(f"fail2ban could not be asked: {error}",))
-    found = tuple(fail2ban_checks.findings(fail2ban, counts, allowlist))
-    return MailAudit(findings=with_tried_bans(found, fail2ban, counts, allowlist))
+    if fail2ban is None:
+        return MailAudit()
+    if fail2ban.problem:
+        undecided.append(f"fail2ban's configuration could not be read: {fail2ban.problem}")
+    try:
+        counts = count_failures(fail2ban.jails, logged)
+    except UndecidedError as error:
+        undecided.append(f"what fail2ban would count is not known: {error}")
+    found = fail2ban_checks.findings(
+        fail2ban, counts, allowlist, was_rehearsed=was_rehearsed and not undecided
+    )
+    return MailAudit(
+        findings=with_tried_bans(tuple(found), fail2ban, counts, allowlist),
+        undecided=tuple(undecided),
+    )
 
 
 def recipient_to_ask(configuration: Configuration, postfix: PostfixConfiguration) -> str:

@@ -167,13 +167,13 @@ def test_the_line_for_good_holds_when_fail2ban_is_started_anew(
     ("another", "said"),
     [
         ("[postfix]\nignoreip = 10.9.9.9\n", "would be banned all the same"),
-        ("[DEFAULT]\nignorecommand = true\n", "does not ban a stranger for the same"),
+        ("[DEFAULT]\nignorecommand = sleep 100\n", "does not ban a stranger for the same"),
     ],
 )
 def test_a_line_that_does_not_do_what_it_should_says_so(
     rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path, another: str, said: str
 ) -> None:
-    """A file of the administrator's that is read later, and a jail that lets everybody off."""
+    """A file of the administrator's that is read later, and a jail that never comes to an end."""
     server = Server(tmp_path, "mode = ddos\nmaxretry = 1")
     (server.folder / "jail.d" / "zzz.local").write_text(another)
     found = audit(server, rehearsed)["MXG502"]
@@ -219,7 +219,10 @@ def test_whom_a_command_spares_no_ban_is_foretold(
     spares.write_text(f'#!/bin/sh\ntest "$1" = {PEER}\n')
     spares.chmod(0o755)
     server = Server(tmp_path, f"mode = ddos\nmaxretry = 1\nignorecommand = {spares} <ip>")
-    assert "MXG502" not in audit(server, rehearsed)
+    found = audit(server, rehearsed)
+    assert set(found) == {"MXG505"}
+    assert f"did not ban {PEER} (its ignorecommand spares it)" in found["MXG505"].evidence
+    assert marks(found["MXG505"]) == []
     silent = one(rehearsed, Dialogue.SILENT_CLOSE)
     with server.running():
         server.write(silent)
@@ -233,7 +236,9 @@ def test_a_jail_that_reads_another_form_of_time_is_asked_in_it(
 ) -> None:
     pattern = r"^%%Y-%%m-%%dT%%H:%%M:%%S\.%%f%%z"
     server = Server(tmp_path, f"mode = ddos\nmaxretry = 1\ndatepattern = {pattern}")
-    assert "MXG502" in audit(server, rehearsed)
+    predicted = audit(server, rehearsed)["MXG502"]
+    assert "seen on a fail2ban of our own: after 1 times silent-close" in predicted.evidence
+    assert marks(predicted) == []
     silent = one(rehearsed, Dialogue.SILENT_CLOSE)
     with server.running():
         with server.log.open("a") as log:
@@ -249,10 +254,79 @@ def test_a_log_of_another_name_is_the_mail_log_where_postfix_writes_it(
     jail = server.folder / "jail.local"
     jail.write_text(jail.read_text().replace(str(server.log), str(other)))
     other.touch()
-    for logs, counted in (([], False), ([str(other)], True)):
+
+    def counts(*logs: str) -> bool:
         found = read_fail2ban(server.folder, server.socket, logs)
         assert found is not None
-        assert bool(count_failures(found.jails, rehearsed)) is counted
+        return bool(count_failures(found.jails, rehearsed))
+
+    assert not counts()
+    assert counts(str(other))
+    other.write_text("".join(f"{line}\n" for line in rehearsed[0].log))
+    assert counts()
+
+
+def test_a_jail_that_spares_everybody_foretells_no_ban(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 1\nignorecommand = true")
+    found = audit(server, rehearsed)
+    assert set(found) == {"MXG505"}
+    assert marks(found["MXG505"]) == []
+    with server.running():
+        server.write(one(rehearsed, Dialogue.SILENT_CLOSE))
+        assert not server.bans(PEER, within=2.5)
+
+
+def test_a_broken_configuration_hides_no_ban_of_the_server_that_runs(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = ddos\nmaxretry = 2")
+    with server.running():
+        server.client("set", "postfix", "banip", PEER)
+        (server.folder / "jail.d" / "bad.local").write_text("[postfix]\nfilter = none\n")
+        found = read_fail2ban(server.folder, server.socket)
+        assert found is not None
+        assert "filter" in found.problem
+        seen = audit(server, rehearsed)
+        assert set(seen) == {"MXG501", "MXG502"}
+        assert "at 2 within" in seen["MXG502"].evidence
+        commands = [
+            line for one in seen.values() for line in one.remedy if not line.startswith("#")
+        ]
+        assert {line.split()[0] for line in commands} == {"fail2ban-client"}
+        for line in commands:
+            run(line, server)
+        assert audit(server, rehearsed) == {}
+        assert server.client("get", "postfix", "banip").split() == []
+
+
+def test_a_jail_made_at_run_time_is_seen_and_bans_as_is_said(
+    rehearsed: tuple[SmtpAttempt, ...], tmp_path: Path
+) -> None:
+    server = Server(tmp_path, "mode = auth\nmaxretry = 1\nignoreip = 198.51.100.0/24")
+    silent = one(rehearsed, Dialogue.SILENT_CLOSE)
+    with server.running():
+        for words in (
+            "add made polling",
+            "set made addfailregex lost\\sconnection\\safter\\sCONNECT\\sfrom\\s\\S+\\[<HOST>\\]$",
+            "set made maxretry 2",
+            f"set made addlogpath {server.log} tail",
+            "start made",
+            "set made banip 198.51.100.99",
+        ):
+            server.client(*words.split())
+        found = audit(server, rehearsed)["MXG502"]
+        assert found.subject == "made"
+        assert "silent-close counts 1 in the jail made, which bans for 600 at 2" in found.evidence
+        assert any("could not be tried" in mark for mark in marks(found))
+        server.write(silent)
+        server.write(silent)
+        deadline = time.monotonic() + 10
+        while PEER not in server.client("get", "made", "banip").split():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert f"made has banned {PEER} for 600" in audit(server, rehearsed)["MXG501"].evidence
 
 
 _FOREVER = """

@@ -69,6 +69,11 @@ class BanServer:
         """Everybody it has banned, in the order of the bans, lifted or not."""
         return re.findall(rf"NOTICE +\[{re.escape(jail)}\] Ban (\S+)$", self._said(), re.MULTILINE)
 
+    def spared(self, jail: str) -> dict[str, str]:
+        """Whose lines were not counted, with what fail2ban names as the reason."""
+        form = rf"INFO +\[{re.escape(jail)}\] Ignore (\S+) by (.+)$"
+        return dict(re.findall(form, self._said(), re.MULTILINE))
+
     def ignored(self, jail: str) -> tuple[str, ...]:
         """The jail's ignoreip list as the server has it."""
         shown = self.client("get", jail, "ignoreip")
@@ -82,7 +87,7 @@ class BanServer:
     def running(self) -> Iterator[None]:
         """Start it, once it is certain that it can do nothing."""
         self._refuse_to_act()
-        log = ["--loglevel", "NOTICE", "--logtarget", str(self._folder / "said")]
+        log = ["--loglevel", "INFO", "--logtarget", str(self._folder / "said")]
         argv = ["fail2ban-server", "-f", *self._options, *log]
         with Contained("a fail2ban of our own", _prepare, argv) as contained:
             self._await(contained)

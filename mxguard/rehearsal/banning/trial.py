@@ -4,9 +4,10 @@ In: fail2ban as it was read, and for each jail what of the rehearsal counts in i
 would mend it. Out: `Tried`. A server of our own (server.py) is given the log lines of the rehearsed
 dialogues as often as needed, and after them those of a stranger: once the stranger is banned, all
 before has been read, and the jail is known to be awake. So a ban that does not fall is seen not to
-fall, and a remedy that would let strangers off is none.
+fall, and a remedy that would let strangers off is none. Where the jail spares the stranger too, by
+its log, everybody must have been banned or spared.
 
-Raises UndecidedError where a jail bans no stranger either, and what server.py raises.
+Raises UndecidedError where a jail neither bans nor spares a stranger, and what server.py raises.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from attrs import frozen
 
 from mxguard.model.errors import ProgramError, UndecidedError
-from mxguard.model.fail2ban import Fail2ban, FailureCount, Jail, network_of
+from mxguard.model.fail2ban import BanSeen, Fail2ban, FailureCount, Jail, network_of
 from mxguard.model.network import Network, parse_network
 from mxguard.model.ranges import merge, subtract
 from mxguard.rehearsal.banning.server import BanServer, laid_out
@@ -50,14 +51,12 @@ class JailTrial:
 
 @frozen
 class Tried:
-    """What was seen. `falls`: after how many of which dialogue a ban fell, by jail and peer.
+    """What was seen of the bans that were foretold, by jail and peer.
 
-    It is "" where none of the peer's addresses was banned, although a stranger was for the same:
-    something spares it, `ignorecommand` for one. `problems`: what is wrong with a line, for each
-    line that did not do what it should.
+    `problems`: what is wrong with a line, for each line that did not do what it should.
     """
 
-    falls: Mapping[tuple[str, str], str]
+    bans: Mapping[tuple[str, str], BanSeen]
     problems: Mapping[str, str]
 
 
@@ -82,13 +81,13 @@ def try_bans(fail2ban: Fail2ban, trials: Sequence[JailTrial]) -> Tried:
         # One after another on one server, as they would come on the live one.
         for trial in trials:
             problems.update(_lift(server, trial))
-        falls = dict(_see_fall(server, trials))
+        seen = dict(_see_bans(server, trials))
         problems.update(_see_ignored(server, trials))
         for trial in trials:
             problems.update(_see_lifted(server, trial))
         if fed is not None:
             problems.update(_see_lasting(later, lasting, fed))
-    return Tried(falls, problems)
+    return Tried(seen, problems)
 
 
 def _lift(server: BanServer, trial: JailTrial) -> Iterator[tuple[str, str]]:
@@ -109,22 +108,28 @@ def _see_lifted(server: BanServer, trial: JailTrial) -> Iterator[tuple[str, str]
             yield line, "the ban stands all the same"
 
 
-def _see_fall(
+def _see_bans(
     server: BanServer, trials: Sequence[JailTrial]
-) -> Iterator[tuple[tuple[str, str], str]]:
+) -> Iterator[tuple[tuple[str, str], BanSeen]]:
     """Once less than needed, then once more: the number at which each ban falls."""
     fed = _feed(server, trials, lambda needed: needed - 1, lambda _: 1)
     counting = [trial for trial in trials if trial.counts]
     for trial, bans in _await_bans(server, counting, fed):
         between, _ = fed[trial.jail.name].strangers
-        early = set(bans[: bans.index(between)])
+        early = set(bans[: bans.index(between)]) if between in bans else set()
+        spared = server.spared(trial.jail.name)
         for peer, feeds in _by_peer(trial).items():
-            sources = {item.count.source.address for item in feeds}
-            if sources <= set(bans) - early:
-                first = feeds[0]
-                yield (trial.jail.name, peer), f"{first.needed} times {first.count.dialogue}"
-            elif not sources & set(bans):
-                yield (trial.jail.name, peer), ""
+            sources = [item.count.source.address for item in feeds]
+            first = feeds[0]
+            often = f"{first.needed} times {first.count.dialogue}"
+            yield (
+                (trial.jail.name, peer),
+                BanSeen(
+                    after=f"less than {often}" if early & set(sources) else often,
+                    banned=tuple(one for one in sources if one in bans),
+                    spared=tuple((one, spared.get(one, "")) for one in sources if one not in bans),
+                ),
+            )
 
 
 def _see_ignored(server: BanServer, trials: Sequence[JailTrial]) -> Iterator[tuple[str, str]]:
@@ -253,17 +258,30 @@ def _by_stranger(feed: _Feed, stranger: str, now: float) -> list[str]:
 def _await_bans(
     server: BanServer, trials: Iterable[JailTrial], fed: _Feeds
 ) -> Iterator[tuple[JailTrial, list[str]]]:
-    """Each trial with the bans that fell since, in order, once the last stranger's has."""
+    """Each trial with the bans that fell since, in order, once all of them have."""
     deadline = time.monotonic() + _DEADLINE
     for trial in trials:
         mine = fed.get(trial.jail.name)
         bans: list[str] = []
-        while mine is not None and mine.strangers[-1] not in bans:
+        while mine is not None and not _is_through(server, trial, mine, bans):
             if time.monotonic() > deadline:
                 raise UndecidedError(f"{trial.jail.name} does not ban a stranger for the same")
             time.sleep(_PAUSE)
             bans = server.bans(trial.jail.name)[mine.before :]
         yield trial, bans
+
+
+def _is_through(server: BanServer, trial: JailTrial, fed: _Fed, bans: Sequence[str]) -> bool:
+    """Whether all that a jail was given has come to its end."""
+    last = fed.strangers[-1]
+    if last in bans:
+        return True
+    spared = server.spared(trial.jail.name)
+    # A ban is logged by another thread: what was read before may be told later.
+    sources = {
+        feed.count.source.address for several in _by_peer(trial).values() for feed in several
+    }
+    return last in spared and sources <= {*bans, *spared}
 
 
 def _stranger(trial: JailTrial, banned: Iterable[str]) -> str:

@@ -21,7 +21,12 @@ from mxguard.model.mailserver import SmtpAttempt
 from mxguard.system import commands
 from mxguard.system.memory import memory_folder
 
-_STAMP = re.compile(r"^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ")
+TRADITIONAL, ISO = "%b %e %H:%M:%S ", "%Y-%m-%dT%H:%M:%S.000000%z "
+"""How syslogd writes the time in its traditional format, and in that of RFC 5424."""
+
+_STAMP = re.compile(
+    r"^(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|(?P<iso>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*)) "
+)
 _ROW = re.compile(r"^(\[.*\]),?$", re.MULTILINE)
 _TIMEOUT = 60.0
 _SIZE = 1 << 26
@@ -29,16 +34,20 @@ _SIZE = 1 << 26
 
 def count_failures(jails: Iterable[Jail], attempts: Sequence[SmtpAttempt]) -> list[FailureCount]:
     """What each jail that reads the mail log would count, by dialogue."""
+    if not attempts:
+        return []
     first = int(time.time()) - len(attempts) - 1
     counts: list[FailureCount] = []
     with memory_folder(_SIZE) as folder:
-        logs = [folder / "traditional.log", folder / "iso.log"]
-        for log, form in zip(logs, (TRADITIONAL, ISO), strict=True):
+        logs = {TRADITIONAL: folder / "traditional.log", ISO: folder / "iso.log"}
+        for form, log in logs.items():
             log.write_text("".join(_restamped(attempts, first, form)), encoding="utf-8")
         for jail in jails:
             if jail.reads_mail_log and jail.fail_regexes:
                 # A jail with a date pattern of its own may read one form of the log alone.
-                found = (list(_of_jail(jail, attempts, first, log)) for log in logs)
+                found = (
+                    list(_of_jail(jail, attempts, first, log, form)) for form, log in logs.items()
+                )
                 counts.extend(next(filter(None, found), []))
     return counts
 
@@ -49,20 +58,23 @@ def _restamped(attempts: Sequence[SmtpAttempt], first: int, form: str) -> Iterab
             yield line + "\n"
 
 
-TRADITIONAL, ISO = "%b %e %H:%M:%S ", "%Y-%m-%dT%H:%M:%S.000000%z "
-"""How syslogd writes the time in its traditional format, and in that of RFC 5424."""
+def stamped(lines: Iterable[str], when: float, form: str | None = None) -> list[str]:
+    """Lines of a log as if they had been written at another time (seconds since 1970).
 
+    Each keeps the form in which it has its time, unless another is asked for.
+    """
 
-def stamped(lines: Iterable[str], when: float, form: str = TRADITIONAL) -> list[str]:
-    """Lines of a log as if they had been written at another time (seconds since 1970)."""
-    stamp = time.strftime(form, time.localtime(when))
-    if form == ISO:  # RFC 3339 has a colon in the offset, strftime(3) has none
-        stamp = f"{stamp[:-3]}:{stamp[-3:]}"
+    def stamp(found: re.Match[str]) -> str:
+        wanted = form or (ISO if found["iso"] else TRADITIONAL)
+        written = time.strftime(wanted, time.localtime(when))
+        # RFC 3339 has a colon in the offset, strftime(3) has none.
+        return f"{written[:-3]}:{written[-3:]}" if wanted == ISO else written
+
     return [_STAMP.sub(stamp, line, count=1) for line in lines]
 
 
 def _of_jail(
-    jail: Jail, attempts: Sequence[SmtpAttempt], first: int, log: Path
+    jail: Jail, attempts: Sequence[SmtpAttempt], first: int, log: Path, form: str
 ) -> Iterable[FailureCount]:
     definition = log.with_name("filter.conf")
     definition.write_text(filter_file(jail), encoding="utf-8")
@@ -82,7 +94,7 @@ def _of_jail(
                 source=attempt.source,
                 dialogue=attempt.dialogue,
                 failures=failures,
-                lines=attempt.log,
+                lines=tuple(stamped(attempt.log, first + number, form)),
             )
 
 
