@@ -195,9 +195,9 @@ def _count_session(
         turned_away = 0
     if taken:
         tally.messages(when, taken)
-    for _ in range(turned_away):
+    if turned_away > 0:
         text = "a message was turned away after DATA; the log of cleanup may tell why"
-        tally.refuse(when, None, text, Refusal.REJECTED)
+        tally.refuse(when, None, text, Refusal.REJECTED, turned_away)
 
 
 def _is_refusal(line: Line) -> bool:

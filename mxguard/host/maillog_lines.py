@@ -13,7 +13,7 @@ cleanup_message.c.
 from __future__ import annotations
 
 import re
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -113,7 +113,7 @@ _FORMS = (
         b"smtpd",
         b"disconnect from ",
         What.DISCONNECT,
-        _CLIENT + rb"(?P<counts>(?: [a-z]+=\d+(?:/\d+)?)*)",
+        _CLIENT + rb"(?P<counts>(?: [a-z]+=\d{1,9}(?:/\d{1,9})?)*)",
     ),
     _form(b"smtpd", b"", What.QUEUED, rb"(?P<queue_id>\w+): client=" + _CLIENT + rb"(?:, .*)?"),
     _form(
@@ -250,7 +250,8 @@ def _iso(minute: bytes, zone: bytes) -> datetime | None:
         found = datetime.fromisoformat(minute.decode() + zone.decode()).astimezone(UTC)
     except (ValueError, OverflowError):  # the first and the last day there is, in another zone
         return None
-    return found if found.year < MAXYEAR else None
+    # Away from both ends of the calendar, so that days can be added and taken.
+    return found if MINYEAR < found.year < MAXYEAR else None
 
 
 def _traditional(minute: bytes, latest: datetime) -> datetime | None:

@@ -44,14 +44,16 @@ class Tally:
         self.count(when, "messages", number)
         self.hours[when.replace(minute=0, second=0)] += number
 
-    def refuse(self, when: datetime, code: int | None, text: str, refusal: Refusal) -> None:
-        self.count(when, refusal.value)
+    def refuse(
+        self, when: datetime, code: int | None, text: str, refusal: Refusal, number: int = 1
+    ) -> None:
+        self.count(when, refusal.value, number)
         reasons = self.reasons.setdefault(when.date(), {})
         key = refusal, code, _general(text)
         if key not in reasons and len(reasons) >= _MOST_REASONS:
             key = refusal, None, "other reasons"
-        number, _last = reasons.get(key, (0, when))
-        reasons[key] = number + 1, when
+        before, _last = reasons.get(key, (0, when))
+        reasons[key] = before + number, when
 
     def history(self, peer: str) -> PeerHistory:
         return PeerHistory(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
 import subprocess
@@ -15,14 +16,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mxguard.checks.history import findings
 from mxguard.host import maillog_files
 from mxguard.host.maillog import read_history
 from mxguard.host.maillog_files import Log, find_log
 from mxguard.model.mailhistory import DayCounts, MailHistory, PeerHistory, Reason, Refusal
 from mxguard.model.network import parse_network
+from mxguard.model.peer import Peer
+from mxguard.report.history import history_text, history_value
 
 NOW = datetime(2027, 3, 2, 12, 0, tzinfo=UTC)
 PEER, STRANGER = "81.169.146.154", "203.0.113.66"
@@ -361,6 +365,8 @@ def test_time_stamps_of_both_forms_are_read(tmp_path: Path, at: str, when: datet
         "9999-12-31T23:59:60-14:00",
         "9999-12-31T23:59:60+00:00",
         "0001-01-01T00:00:00+14:00",
+        "0001-12-31T00:00:00Z",
+        "0000-01-01T00:00:00Z",
     ],
 )
 def test_a_time_that_is_none_is_not_read(tmp_path: Path, at: str) -> None:
@@ -495,3 +501,67 @@ def test_a_file_that_nobody_writes_to_any_more_gives_way_to_the_journal(
     monkeypatch.setattr(maillog_files, "has_journal", lambda: journal)
     write(tmp_path / "mail.log", b"", NOW - timedelta(days=3))
     assert find_log(None, NOW, places=(tmp_path / "mail.log",)).name.endswith(taken)
+
+
+def test_a_forged_number_is_counted_at_once_or_not_at_all(tmp_path: Path) -> None:
+    many = line(f"disconnect from x[{PEER}] mail=1 data=0/999999999")
+    endless = line(f"disconnect from x[{PEER}] mail=1 data=1/{'9' * 5000}")
+    found = only(read(tmp_path, many + endless))
+    assert [day.rejected for day in found.days] == [999_999_999]
+
+
+_STAMPS = st.one_of(
+    st.sampled_from(
+        ["Mar  2 11:00:00", "2027-03-02T10:00:00Z", "2027-03-02T09:00:00.5+01:00",
+         "9998-12-31T23:59:60Z", "0002-01-01T00:00:00Z", "2028-12-31T00:00:00Z"]
+    ),
+    st.from_regex(
+        r"(0000|0001|1969|2027|9998|9999)-(0[0-2]|1[0-3])-(0[01]|3[012])T\d\d:\d\d:\d\d"
+        r"([.]\d{0,7})?(Z|[+-](00|14|24|99):?\d\d(:\d\d)?|[+-]\d{0,5}|\S{0,12})?",
+        fullmatch=True,
+    ),
+    st.from_regex(r"(Jan|Feb|Dec|Foo) [ 0-3]\d \d\d:\d\d:\d\d", fullmatch=True),
+    st.text(max_size=30),
+)  # fmt: skip
+_SAID = [
+    ("smtpd", f"connect from x[{PEER}]"),
+    ("smtpd", f"disconnect from x[{PEER}] ehlo=1 mail=99 data=99/99 quit=1"),
+    ("smtpd", f"disconnect from x[{PEER}] mail=1 data=1/{'9' * 5000}"),
+    ("smtpd", f"disconnect from x[{PEER}] mail=1 data=0/999999999"),
+    ("smtpd", f"disconnect from x[{PEER}] mail=1 data=0/1 bdat=1"),
+    ("smtpd", f"4ABC: client=x[{PEER}]"),
+    ("smtpd", f"NOQUEUE: reject: RCPT from x[{PEER}]: 450 4.7.1 no; from=<a>"),
+    ("smtpd", f"lost connection after DATA (0 bytes) from x[{PEER}]"),
+    ("cleanup", "4ABC: reject: header x: 5.7.1 no"),
+    ("postscreen", f"NOQUEUE: reject: CONNECT from [{PEER}]:1: all screening ports busy"),
+    ("postscreen", f"DISCONNECT [{PEER}]:1"),
+    ("master", "daemon started -- version 3.7"),
+    ("smtpd", f"[{PEER}] [1:::::2] [999.1.1.1]"),
+]
+_TEXTS = st.tuples(st.sampled_from(["smtpd", "postscreen", "cleanup", "x"]), st.text(max_size=60))
+
+
+@given(
+    lines=st.lists(
+        st.tuples(_STAMPS, st.one_of(st.sampled_from(_SAID), _TEXTS), st.sampled_from([1, 60])),
+        min_size=1,
+        max_size=12,
+    ),
+    ending=st.sampled_from(["\n", "\r\n", ""]),
+)
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_log_ends_an_audit(
+    tmp_path: Path, lines: list[tuple[str, tuple[str, str], int]], ending: str
+) -> None:
+    text = "".join(
+        f"{at} mail postfix/{daemon}[7]: {said}{ending}" * times
+        for at, (daemon, said), times in lines
+    )
+    found = read(tmp_path, text)
+    assert found.unread == ()
+    peers = [Peer(name, (), (), (25,), 22, 48) for name in ("strato", "branch")]
+    list(findings(found, peers, {}, NOW))
+    history_text(found)
+    json.dumps(history_value(found))
