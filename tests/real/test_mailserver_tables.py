@@ -197,3 +197,18 @@ def test_an_access_list_that_postscreen_ignores_is_told_though_the_peer_gets_in(
 def test_a_calm_postfix_complains_of_nothing(lab: Lab) -> None:
     with MailHost(lab, {}) as host:
         assert host.rehearse().complaints == ()
+
+
+def test_an_index_that_its_text_has_left_behind_is_told_by_what_it_answers(lab: Lab) -> None:
+    """The text says OK by now, and the peer is turned away all the same."""
+    state = asking("hash:{dir}/clients", {"clients": f"{PEER} REJECT blocked\n"})
+    with MailHost(lab, state) as host:
+        (host.conf / "clients").write_text(f"# edited, postmap forgotten\n{PEER} OK\n")
+        host.settle()
+        with host.running():
+            assert host.talk(PEER, "recipient").verdict == "rejected"
+        cause = recipient(host.rehearse()).stopped_by
+        assert cause is not None
+        assert cause.line is None
+        assert cause.entry.startswith(f"{PEER} REJECT blocked (")
+        assert cause.entry.endswith(f"postmap hash:{host.conf}/clients)")

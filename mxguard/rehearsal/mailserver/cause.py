@@ -17,7 +17,6 @@ from types import TracebackType
 
 from attrs import evolve
 
-from mxguard.model.errors import ProgramError
 from mxguard.model.mailserver import (
     Dialogue,
     MailSettings,
@@ -30,9 +29,10 @@ from mxguard.model.mailserver import (
 )
 from mxguard.model.network import Network
 from mxguard.rehearsal.mailserver.dialogue import Outcome
+from mxguard.rehearsal.mailserver.entries import with_entry
 from mxguard.rehearsal.mailserver.ground import open_bench
 from mxguard.rehearsal.mailserver.patience import Patience
-from mxguard.rehearsal.mailserver.restrictions import access_table, split_list, table_of
+from mxguard.rehearsal.mailserver.restrictions import split_list
 from mxguard.rehearsal.mailserver.rounds import Round, Speaker, perform
 from mxguard.rehearsal.mailserver.suspects import (
     NEUTRAL_LISTS,
@@ -40,7 +40,6 @@ from mxguard.rehearsal.mailserver.suspects import (
     named_in,
     suspects,
 )
-from mxguard.rehearsal.mailserver.tables import access_keys, ask_table
 from mxguard.rehearsal.mailserver.theatre import Theatre
 from mxguard.rehearsal.mailserver.variants import (
     FIRST_PORT,
@@ -261,40 +260,51 @@ class _Search:
         *outcomes, without_any = self._try([*trials, none])
         if _seen(without_any) == wanted:
             return None
-        for suspect, outcome in zip(lists, outcomes, strict=True):
+        for suspect, others, outcome in zip(lists, trials, outcomes, strict=True):
             if _seen(outcome) == wanted:
-                return self._refine(suspect, wanted)
+                return self._refine(suspect, wanted, others)
         return None
 
-    def _refine(self, suspect: Suspect, wanted: Seen) -> MailStop:
+    def _refine(
+        self, suspect: Suspect, wanted: Seen, others: Mapping[str, str] | None = None
+    ) -> MailStop:
+        """What of a suspect it is. `others` are settings without which it is not to be seen."""
         value = self._configuration.value(suspect.parameter, suspect.service)
+        answered = f"answered {wanted[2]} {wanted[3]}".rstrip()
         stop = MailStop(
             suspect.parameter,
             service=suspect.service.key,
             restriction=f"{suspect.parameter} = {value}",
-            tried=f"without it the dialogue is not answered {wanted[2]} {wanted[3]}".rstrip(),
+            tried=(
+                f"without the other lists too the dialogue is {answered}"
+                if others
+                else f"without it the dialogue is not {answered}"
+            ),
         )
         if not suspect.is_list:
             return stop
         elements = split_list(value)
         if len(elements) == 1:
-            return self._name_element(evolve(stop, restriction=elements[0]), wanted)
+            return self._name_element(evolve(stop, restriction=elements[0]), wanted, others)
         trials = [
-            {suspect.parameter: _beginning(suspect.parameter, elements[:count])}
+            {**(others or {}), suspect.parameter: _beginning(suspect.parameter, elements[:count])}
             for count in range(1, len(elements) + 1)
         ]
         outcomes = self._try(trials)
         for count, outcome in enumerate(outcomes, 1):
             if _seen(outcome) == wanted:
-                return self._name_element(evolve(stop, restriction=elements[count - 1]), wanted)
+                found = evolve(stop, restriction=elements[count - 1])
+                return self._name_element(found, wanted, others)
         return stop
 
-    def _name_element(self, stop: MailStop, wanted: Seen) -> MailStop:
+    def _name_element(
+        self, stop: MailStop, wanted: Seen, others: Mapping[str, str] | None
+    ) -> MailStop:
         classes = self._configuration.value("smtpd_restriction_classes").replace(",", " ").split()
         if stop.restriction not in classes:
             return self._name_table(stop)
         inner = self._refine(
-            Suspect(self._service_of(stop), stop.restriction, "", is_list=True), wanted
+            Suspect(self._service_of(stop), stop.restriction, "", is_list=True), wanted, others
         )
         restriction = f"{stop.restriction}: {inner.restriction}"
         return evolve(inner, parameter=stop.parameter, restriction=restriction)
@@ -303,32 +313,12 @@ class _Search:
         return self._configuration.service(stop.service) or self._front
 
     def _name_table(self, stop: MailStop) -> MailStop:
-        access = access_table(stop.restriction)
-        table = access[1] if access is not None else table_of(stop.restriction)
-        if table is None:
-            return stop
-        if table in self._finder.lost:
-            return evolve(stop, table=table)
-        attempt = self._attempt
-        keys = access_keys(
-            access[0] if access is not None else "client",
-            attempt.source.address,
-            _client_name(attempt),
-            attempt.helo,
-            self._attempt.sender,
-            self._finder.settings.recipient,
-        )
-        answer = None
-        # A table on a server that is away stops peers without an answer of its own.
-        with contextlib.suppress(ProgramError):
-            answer = ask_table(table, keys, self._configuration.directory)
-        if answer is None:
-            return evolve(stop, table=table)
-        return evolve(
+        return with_entry(
             stop,
-            table=table,
-            line=answer.line,
-            entry=answer.entry or f"{answer.key} {answer.result}",
+            self._attempt,
+            self._finder.settings.recipient,
+            self._configuration.directory,
+            self._finder.lost,
         )
 
     def _try(self, trials: Sequence[Mapping[str, str]]) -> list[Outcome]:
@@ -367,12 +357,3 @@ def _alike(attempt: SmtpAttempt) -> Seen:
     for own in (attempt.source.address, attempt.helo):
         text = text.replace(own, "")
     return attempt.verdict, attempt.stage, attempt.code, text
-
-
-def _client_name(attempt: SmtpAttempt) -> str:
-    pattern = re.compile(rf"connect from (\S+)\[{re.escape(attempt.source.address)}\]")
-    for line in attempt.log:
-        match = pattern.search(line)
-        if match is not None:
-            return match[1]
-    return "unknown"

@@ -2,7 +2,8 @@
 
 For a table in text that is searched from the top (cidr, regexp, pcre), the line is the last one of
 the shortest beginning of the file that gives the answer; for an indexed one it is the entry of the
-key that answers, looked up in the order of access(5).
+key that answers, looked up in the order of access(5). Where the text of an indexed one says
+something else by now, the answer is the index's, and no line of the text gave it.
 """
 
 from __future__ import annotations
@@ -12,24 +13,38 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from mxguard.model.errors import ProgramError
 from mxguard.rehearsal.mailserver.postmap import postmap
 
 _SEARCHED = frozenset({"cidr", "regexp", "pcre"})
-_INDEXED = frozenset({"hash", "btree", "texthash", "lmdb", "cdb", "dbm", "sdbm"})
+_INDEXED = frozenset({"hash", "btree", "lmdb", "cdb", "dbm", "sdbm"})
+_TEXT = "texthash"
+"""The text of an indexed table, read as postmap(1) reads it to make the index."""
 _TIMEOUT = 10.0
 
 
 @frozen
 class TableAnswer:
-    """`line` and `entry` say where in the table's text it stands, where that can be told."""
+    """`line` and `entry` say where in the table's text it stands, where that can be told.
+
+    `outdated` is the table whose index says so, and whose text does not, "" otherwise.
+    """
 
     key: str
     result: str
     line: int | None = None
     entry: str = ""
+    outdated: str = ""
+
+    @property
+    def text(self) -> str:
+        """What answered, in words."""
+        if self.outdated:
+            made = f"the index is older than the text; run: postmap {self.outdated}"
+            return f"{self.key} {self.result} ({made})"
+        return self.entry or f"{self.key} {self.result}"
 
 
 def ask_table(table: str, keys: Sequence[str], directory: Path) -> TableAnswer | None:
@@ -37,8 +52,7 @@ def ask_table(table: str, keys: Sequence[str], directory: Path) -> TableAnswer |
     for key in keys:
         result = _query(table, key, directory)
         if result is not None:
-            line, entry = _locate(table, key, result, directory)
-            return TableAnswer(key, result, line, entry)
+            return _located(table, TableAnswer(key, result), directory)
     return None
 
 
@@ -90,19 +104,22 @@ def _query(table: str, key: str, directory: Path) -> str | None:
         raise
 
 
-def _locate(table: str, key: str, result: str, directory: Path) -> tuple[int | None, str]:
+def _located(table: str, answer: TableAnswer, directory: Path) -> TableAnswer:
+    """The answer with where it stands in the table's text."""
     kind, _, name = table.removeprefix("proxy:").partition(":")
     try:
         lines = Path(name).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
-        return None, ""
-    if kind in _INDEXED:
-        return _find_entry(lines, key)
-    if kind not in _SEARCHED:
-        return None, ""
+        return answer
+    line, entry = None, ""
     with contextlib.suppress(ProgramError):
-        return _shortest(kind, lines, key, result, directory)
-    return None, ""
+        if kind in _INDEXED and _query(f"{_TEXT}:{name}", answer.key, directory) != answer.result:
+            return evolve(answer, outdated=f"{kind}:{name}")
+        if kind in _INDEXED or kind == _TEXT:
+            line, entry = _find_entry(lines, answer.key)
+        elif kind in _SEARCHED:
+            line, entry = _shortest(kind, lines, answer.key, answer.result, directory)
+    return evolve(answer, line=line, entry=entry)
 
 
 def _find_entry(lines: list[str], key: str) -> tuple[int | None, str]:
@@ -128,14 +145,9 @@ def _shortest(
     start = high
     while start > 1 and lines[start - 1][:1].isspace():
         start -= 1
-    return (
-        (start, re.sub(r"\s+", " ", " ".join(lines[start - 1 : high])).strip())
-        if high
-        else (
-            None,
-            "",
-        )
-    )
+    if not high:
+        return None, ""
+    return start, re.sub(r"\s+", " ", " ".join(lines[start - 1 : high])).strip()
 
 
 def _answers(kind: str, lines: list[str], key: str, result: str, directory: Path) -> bool:
