@@ -48,7 +48,7 @@ def read_fail2ban(
         if names is None:
             raise
         # What the server was told before, it still does.
-        problem = str(error)
+        problem = _complaint(str(error))
     known = {jail.name for jail in configured}
     jails = [
         *(_live(jail, asking) if jail.name in (names or ()) else jail for jail in configured),
@@ -66,6 +66,12 @@ def read_fail2ban(
         directory=configuration,
         problem=problem,
     )
+
+
+def _complaint(said: str) -> str:
+    """The errors in what fail2ban-client said, without the time and the process of each."""
+    errors = re.findall(r"^\S+ \S+ fail2ban\S* +\[\d+\]: ERROR +(.*)$", said, re.MULTILINE)
+    return "; ".join(errors) or said
 
 
 def _names_of_running(client: Sequence[str]) -> tuple[str, ...] | None:

@@ -7,18 +7,16 @@ started where no finding has a remedy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
 from mxguard.checks.fail2ban import BANNED, NOT_IGNORED, TO_COME, as_seen
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.errors import UndecidedError
-from mxguard.model.fail2ban import Fail2ban, FailureCount, Jail
+from mxguard.model.fail2ban import Fail2ban, FailureCount
 from mxguard.model.finding import Finding, not_tried, tried
 from mxguard.rehearsal.banning.trial import JailTrial, Tried, try_bans
-
-_NOT_CONFIGURED = not_tried("the running fail2ban alone has this jail")
 
 
 def with_tried_bans(
@@ -28,10 +26,9 @@ def with_tried_bans(
     allowlist: Allowlist,
 ) -> tuple[Finding, ...]:
     """The findings; their remedies are as they are where they were seen to do what they should."""
-    jails = {jail.name: jail for jail in fail2ban.jails}
     trials = list(_trials(findings, fail2ban, counts, allowlist))
     if not trials:
-        return tuple(_shown(one, jails, Tried({}, {})) for one in findings)
+        return tuple(_shown(one, fail2ban, Tried({}, {})) for one in findings)
     try:
         seen = try_bans(fail2ban, trials)
     except (UndecidedError, OSError) as error:
@@ -39,7 +36,7 @@ def with_tried_bans(
         return tuple(
             evolve(one, remedy=(*one.remedy, mark)) if one.remedy else one for one in findings
         )
-    return tuple(_shown(one, jails, seen) for one in findings)
+    return tuple(_shown(one, fail2ban, seen) for one in findings)
 
 
 def _trials(
@@ -81,11 +78,14 @@ def _trials(
             )
 
 
-def _shown(finding: Finding, jails: Mapping[str, Jail], seen: Tried) -> Finding:
+def _shown(finding: Finding, fail2ban: Fail2ban, seen: Tried) -> Finding:
+    jails = {jail.name: jail for jail in fail2ban.jails}
     # A ban in force is called by the jail and the address.
     jail = jails.get(finding.subject) or jails[finding.subject.rpartition(" ")[0]]
-    if not jail.is_configured and finding.remedy:
-        return evolve(finding, remedy=(*finding.remedy, _NOT_CONFIGURED))
+    if not jail.is_configured:
+        reason = fail2ban.problem or f"its configuration has no jail {jail.name}"
+        mark = (not_tried(reason),) if finding.remedy else ()
+        return evolve(finding, remedy=(*finding.remedy, *mark))
     problems = dict.fromkeys(
         seen.problems[line] for line in finding.remedy if line in seen.problems
     )
