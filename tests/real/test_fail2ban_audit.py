@@ -142,3 +142,18 @@ def test_a_live_jail_bans_the_peer_as_the_audit_said_and_not_after_its_remedies(
     assert host.banned() == [STRANGER]
     host.shell("fail2ban-client reload")
     assert host.audit() == {}
+
+
+def test_a_ban_is_told_also_where_the_configuration_of_postfix_cannot_be_read(
+    host: Watched,
+) -> None:
+    host.shell(f"fail2ban-client set postfix banip {STRATO[0]}")
+    file = host.made.folder / "postfix" / "master.cf"
+    file.write_text(f"{file.read_text()}short inet n -\n")
+    done = subprocess.run(
+        host.made.command("audit", "--offline"), capture_output=True, text=True, timeout=120
+    )
+    assert f"error MXG501: strato: the jail postfix has banned {STRATO[0]}" in done.stdout
+    assert "bad field count" in done.stdout
+    assert "would have counted" not in done.stdout
+    assert done.returncode == 1
