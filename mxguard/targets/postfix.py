@@ -65,6 +65,7 @@ class PostfixTarget:
         return tuple(
             self._wiring(setting)
             for setting in postfix_settings.read(self.section.config, self.ports)
+            if setting.is_used
         )
 
     def _wiring(self, setting: Setting) -> Wiring:

@@ -100,7 +100,8 @@ def _changes(target: PostfixTarget, settings: list[Setting]) -> list[tuple[Setti
     return [
         (setting, postfix_wiring.wired(setting.rule, folder, setting.raw))
         for setting in settings
-        if not postfix_wiring.is_effective(setting.rule, folder, setting.expanded)
+        if setting.is_used
+        and not postfix_wiring.is_effective(setting.rule, folder, setting.expanded)
     ]
 
 

@@ -28,12 +28,14 @@ _MAIL_DAEMONS = frozenset({"smtpd", "postscreen"})
 class Setting:
     """One parameter as it stands: `raw` as written or by default, `expanded` with every `$name`.
 
-    The `raw` of an override that stands in a parameter of mxguard's own is that one's.
+    The `raw` of an override that stands in a parameter of mxguard's own is that one's. `is_used`:
+    a service that peers come to goes by it; what is postscreen's is nobody's without a postscreen.
     """
 
     key: str
     raw: str
     expanded: str
+    is_used: bool = True
 
     @property
     def rule(self) -> Rule:
@@ -48,8 +50,11 @@ def read(config: Path, ports: Iterable[int]) -> list[Setting]:
     """Every parameter that a table belongs in, and its overrides at services on `ports`."""
     names = [rule.parameter for rule in RULES]
     raw, expanded = (_values(config, option, *names) for option in ((), ("-x",)))
-    settings = [Setting(name, raw[name], expanded[name]) for name in names]
     services = _services(config, frozenset(ports))
+    settings = [
+        Setting(name, raw[name], expanded[name], _is_used(name, services.values()))
+        for name in names
+    ]
     raw, expanded = (_values(config, option, "-P") for option in ((), ("-x",)))
     settings += [
         Setting(key, _written(config, key, text), expanded.get(key, text))
@@ -57,6 +62,10 @@ def read(config: Path, ports: Iterable[int]) -> list[Setting]:
         if key.rpartition("/")[0] in services and key.rpartition("/")[2] in BY_PARAMETER
     ]
     return settings
+
+
+def _is_used(parameter: str, programs: Iterable[str]) -> bool:
+    return not parameter.startswith("postscreen_") or "postscreen" in programs
 
 
 def _written(config: Path, key: str, text: str) -> str:
@@ -102,17 +111,17 @@ def _values(config: Path, options: tuple[str, ...], *what: str) -> dict[str, str
     return {name.strip(): text.strip() for name, sign, text in pairs if sign}
 
 
-def _services(config: Path, ports: frozenset[int]) -> frozenset[str]:
-    """The mail servers on `ports`, and the smtpd behind a postscreen, each as "SERVICE/TYPE"."""
-    found: set[str] = set()
+def _services(config: Path, ports: frozenset[int]) -> dict[str, str]:
+    """The mail servers on `ports`, and the smtpd behind a postscreen: "SERVICE/TYPE" -> program."""
+    found: dict[str, str] = {}
     for line in commands.run((*_postconf(config), "-M")).splitlines():
         fields = line.split()
         if len(fields) < 8 or fields[7] not in _MAIL_DAEMONS:
             continue
         name, kind = fields[:2]
         if kind == "pass" or (kind == "inet" and _port(name) in ports):
-            found.add(f"{name}/{kind}")
-    return frozenset(found)
+            found[f"{name}/{kind}"] = fields[7]
+    return found
 
 
 def _port(service: str) -> int | None:

@@ -253,6 +253,30 @@ def test_the_wiring_undone_leaves_both_files_as_they_were_to_the_byte(instance: 
     assert instance.files() == before
 
 
+def without_postscreen(instance: Instance) -> None:
+    """The administrator gives postscreen up: smtpd answers on its port."""
+    master = instance.config / "master.cf"
+    first = MASTER_CF.splitlines()[0]
+    master.write_text(master.read_text().replace(first, "smtp      inet  n - n - - smtpd"))
+
+
+def test_where_no_postscreen_answers_nothing_is_asked_of_it(instance: Instance) -> None:
+    without_postscreen(instance)
+    before = instance.files()
+    assert not any("postscreen" in line.command for line in instance.target.wiring())
+    assert "postscreen_access_list" not in postfix_edit.wire(instance.target, instance.backup)
+    assert all(line.done for line in instance.target.wiring())
+    postfix_edit.unwire(instance.target, instance.backup)
+    assert instance.files() == before
+
+
+def test_what_postscreen_was_told_is_taken_out_also_where_none_is_left(instance: Instance) -> None:
+    postfix_edit.wire(instance.target, instance.backup)
+    without_postscreen(instance)
+    assert "postscreen_access_list" in postfix_edit.unwire(instance.target, instance.backup)
+    assert b"mxguard" not in b"".join(instance.files())
+
+
 def test_a_last_line_without_its_end_is_not_run_together_with_the_first_new_one(
     instance: Instance,
 ) -> None:
