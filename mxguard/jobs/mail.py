@@ -16,6 +16,7 @@ from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.ban_remedies import with_tried_bans
 from mxguard.jobs.load import Loaded, shipped_catalogue
+from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.mail_peers import mail_peers
 from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist
@@ -153,9 +154,7 @@ def _rehearse(
         return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",)), ()
     audit = MailAudit(
         smtp=trial.rehearsal.smtp,
-        findings=with_tried_remedies(
-            trial, postfix, attempt, _tables(configuration, allowlist, postfix)
-        ),
+        findings=with_tried_remedies(trial, postfix, attempt, _tables(configuration, postfix)),
         undecided=trial.rehearsal.reasons,
     )
     return audit, trial.rehearsal.logged
@@ -170,19 +169,17 @@ def _newer_than_running(postfix: PostfixConfiguration) -> tuple[Path, ...]:
     return tuple(file for file in files if needs_reload(master, file.stat().st_ctime, LASTING))
 
 
-def _tables(
-    configuration: Configuration, allowlist: Allowlist, postfix: PostfixConfiguration
-) -> Tables:
+def _tables(configuration: Configuration, postfix: PostfixConfiguration) -> Tables:
     """The tables of mxguard's own, and what puts them in their place where they are not yet."""
     section = configuration.targets.postfix
     target = PostfixTarget(section)
-    files = target.render(allowlist)
-    standing = {file.path for file in target.present()}
+    # Of all peers, whichever are audited: a sync writes them all.
+    files = target.render(locked_allowlist(configuration))
     first: tuple[str, ...] = ()
-    if any(file.path not in standing for file in files):
+    if set(files) != set(target.present()):
         first = ("mxguard sync",)
         if not section.enabled:
-            first = ("# [targets.postfix] enabled = true", *first)
+            first = ("# in mxguard's configuration: [targets.postfix] enabled = true", *first)
     return Tables(section.path, files, first, reload(postfix))
 
 

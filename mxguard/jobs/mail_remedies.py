@@ -3,7 +3,8 @@
 The commands are run on a copy of Postfix's configuration, and the same peers speak to it: all at
 once, and one finding's after another's only where that does harm. A remedy is shown as it is where
 its finding is gone then, nothing that was accepted is not, and nobody may relay who could not.
-What is not enough, or does harm, is said to.
+What is not enough, or does harm, is said to before anything else, and its commands are comments:
+pasted, it changes nothing.
 
 One thing often stands behind another: what then stops the peers is mended too, and all of it is
 shown together, once nothing is left.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +32,7 @@ from mxguard.system.temporary import temporary_folder
 
 _STOPPED = ("MXG401", "MXG402")
 _RELAYING = "MXG404"
+_FILES = ("main.cf", "master.cf")
 _DEPTH = 4
 """How many things may stand behind one another."""
 
@@ -54,6 +57,16 @@ class Tables:
     files: tuple[RenderedFile, ...]
     first: tuple[str, ...]
     reload: str
+
+    def are_named_in(self, line: str) -> bool:
+        """Whether a line names one of the tables where they belong."""
+        return self.moved(line, Path("/")) != line
+
+    def moved(self, text: str, folder: Path) -> str:
+        """A text that names the tables in another folder, and every other file where it is."""
+        names = "|".join(re.escape(file.path.name) for file in self.files)
+        named = re.compile(rf"(?<![\w/.-]){re.escape(str(self.folder))}/({names})(?![\w/.-])")
+        return named.sub(lambda found: str(folder / found[1]), text)
 
 
 Rehearse = Callable[[PostfixConfiguration, Path], Trial]
@@ -87,17 +100,9 @@ def with_tried_remedies(
             apart = _mend(first, list(_commands(group)), postfix, rehearse, tables)
             mended |= {_key(one): apart for one in group}
     return tuple(
-        _complete(_shown(one, first, mended[_key(one)]), tables) if _key(one) in mended else one
+        _shown(one, first, mended[_key(one)], tables) if _key(one) in mended else one
         for one in first.findings
     )
-
-
-def _complete(finding: Finding, tables: Tables) -> Finding:
-    """A remedy with what has to come before it and after it."""
-    commands = [line for line in finding.remedy if not line.startswith("#")]
-    marks = [line for line in finding.remedy if line.startswith("#")]
-    first = tables.first if any(f"{tables.folder}/" in line for line in commands) else ()
-    return evolve(finding, remedy=(*first, *commands, tables.reload, *marks))
 
 
 def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
@@ -174,25 +179,26 @@ def _key(finding: Finding) -> tuple[str | None, ...]:
     return finding.id, finding.peer, finding.subject
 
 
-def _shown(finding: Finding, first: Trial, mended: _Mended) -> Finding:
+def _shown(finding: Finding, first: Trial, mended: _Mended, tables: Tables) -> Finding:
+    """The finding with its remedy as it came out, and with what goes before and after it."""
     lines = list(_commands([finding]))
-    if not lines:
-        return finding
     needing = [one for one in first.findings if one.id in (*_STOPPED, _RELAYING)]
     if finding.id in _STOPPED:
         lines = list(_commands(one for one in first.findings if one.id in _STOPPED))
     if finding in needing or not needing:
         lines += mended.more
-    mark = _mark(finding, mended)
-    return evolve(finding, remedy=(*dict.fromkeys(lines), *([mark] if mark else [])))
+    lines = list(dict.fromkeys(lines))
+    if mended.trial is not None:
+        shortfall = mended.harm or _shortfall(finding, mended.trial)
+        if shortfall:
+            return evolve(finding, remedy=(tried(shortfall), *(f"# {line}" for line in lines)))
+    mark = (not_tried(mended.harm),) if mended.trial is None else ()
+    before = tables.first if any(tables.are_named_in(line) for line in lines) else ()
+    return evolve(finding, remedy=(*mark, *before, *lines, tables.reload))
 
 
-def _mark(finding: Finding, mended: _Mended) -> str:
-    if mended.trial is None:
-        return not_tried(mended.harm)
-    if mended.harm:
-        return tried(mended.harm)
-    return tried("not enough by itself") if _remains(finding, mended.trial) else ""
+def _shortfall(finding: Finding, trial: Trial) -> str:
+    return "not enough by itself" if _remains(finding, trial) else ""
 
 
 def _remains(finding: Finding, trial: Trial) -> bool:
@@ -221,26 +227,47 @@ def _changed(
         place.mkdir(mode=0o755)
         for file in tables.files:
             (place / file.path.name).write_bytes(file.content)
-        for name in ("main.cf", "master.cf"):
-            text = (copy / name).read_bytes()
-            (copy / name).write_bytes(text.replace(bytes(tables.folder), bytes(place)))
+        for name in _FILES:
+            text = os.fsdecode((copy / name).read_bytes())
+            (copy / name).write_bytes(os.fsencode(tables.moved(text, place)))
         for line in lines:
-            for command in line.replace(str(tables.folder), str(place)).split(" && "):
-                argv = shlex.split(command)
+            for argv in _run_by(tables.moved(line, place)):
                 argv[argv.index("-c") + 1] = str(copy)
                 commands.run(argv)
         yield read_postfix(copy), place
 
 
+def _run_by(line: str) -> Iterator[list[str]]:
+    """The commands of a line, one after another."""
+    argv: list[str] = []
+    for word in shlex.split(line):
+        if word == "&&":
+            yield argv
+            argv = []
+        else:
+            argv.append(word)
+    yield argv
+
+
 def _copy(folder: Path, copy: Path) -> None:
-    """A folder with all that is in it, its owners and modes included."""
+    """A folder with all that is in it, its owners and modes included.
+
+    What links lead to is only read, and not copied: but what is to be changed is no link.
+    """
     shutil.copytree(folder, copy, symlinks=True)
     for place, folders, names in os.walk(folder):
         for path in (Path(place), *(Path(place) / name for name in (*folders, *names))):
+            twin = copy / path.relative_to(folder)
+            if path.is_symlink():
+                twin.unlink()
+                twin.symlink_to(path.parent / path.readlink())
             owned = path.lstat()
-            os.chown(
-                copy / path.relative_to(folder), owned.st_uid, owned.st_gid, follow_symlinks=False
-            )
+            os.chown(twin, owned.st_uid, owned.st_gid, follow_symlinks=False)
+    for name in _FILES:
+        if (copy / name).is_symlink():
+            original = (copy / name).resolve()
+            (copy / name).unlink()
+            shutil.copy2(original, copy / name)
 
 
 def _commands(findings: Iterable[Finding]) -> Iterator[str]:

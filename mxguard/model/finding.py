@@ -55,10 +55,10 @@ class Finding:
 
 
 def tried(outcome: str) -> str:
-    """A line below commands that were carried out in a rehearsal, and are not all that it takes."""
+    """A line beside commands that were carried out in a rehearsal: what came of them."""
     return f"# tried in a rehearsal: {outcome}"
 
 
 def not_tried(reason: str) -> str:
-    """A line below commands that nobody has carried out yet."""
+    """A line beside commands that nobody has carried out yet."""
     return f"# could not be tried in a rehearsal: {' '.join(reason.split())}"

@@ -200,8 +200,9 @@ def test_a_remedy_that_does_harm_says_so_and_spoils_no_other(lab: Lab) -> None:
     }
     with MailHost(lab, state) as host:
         found = {finding.id: finding for finding in tried(host)}
-        assert found["MXG414"].remedy[-1].startswith("# tried in a rehearsal: 198.51.100.7")
-        assert found["MXG414"].remedy[-1].endswith("is not accepted any more")
+        assert found["MXG414"].remedy[0].startswith("# tried in a rehearsal: 198.51.100.7")
+        assert found["MXG414"].remedy[0].endswith("is not accepted any more")
+        assert all(line.startswith("# ") for line in found["MXG414"].remedy), "not to be pasted"
         assert not [line for line in found["MXG413"].remedy if line.startswith("#")]
 
 
@@ -209,4 +210,41 @@ def test_a_remedy_whose_table_is_missing_is_not_shown_as_one_that_works(lab: Lab
     main = {"smtpd_recipient_restrictions": "reject_rbl_client bl.example"}
     with MailHost(lab, {"main": main}) as host:
         (finding,) = [one for one in tried(host, tables={}) if one.id == "MXG412"]
-        assert finding.remedy[-1].startswith("#")
+        assert all(line.startswith("# ") for line in finding.remedy), "not to be pasted"
+
+
+def test_trying_remedies_leaves_a_configuration_of_links_as_it_is(lab: Lab) -> None:
+    """main.cf leads elsewhere, as does a table by a link that goes up; both are read only."""
+    main = {"smtpd_client_restrictions": "check_client_access cidr:{dir}/bad.cidr"}
+    state = {"main": main, "files": {"bad.cidr": f"{PEER} REJECT\n"}}
+    with MailHost(lab, state) as host:
+        elsewhere = host.conf.parent / "elsewhere"
+        elsewhere.mkdir()
+        for name in ("main.cf", "master.cf", "bad.cidr"):
+            (host.conf / name).rename(elsewhere / name)
+            (host.conf / name).symlink_to(f"../elsewhere/{name}")
+        text = (elsewhere / "main.cf").read_text()
+        named = f"{text}smtpd_sender_restrictions = check_client_access cidr:{host.conf}/mxguard/"
+        (elsewhere / "main.cf").write_text(f"{named}client_access.cidr\n")
+        before = {path.name: path.read_bytes() for path in elsewhere.iterdir()}
+        (finding,) = [one for one in tried(host) if one.id == "MXG401"]
+        assert not [line for line in finding.remedy if line.startswith("#")]
+        assert {path.name: path.read_bytes() for path in elsewhere.iterdir()} == before
+
+
+def test_only_the_tables_of_ours_stand_elsewhere_while_a_remedy_is_tried(lab: Lab) -> None:
+    """Another list in their folder, and a file whose name begins like it, stay where they are."""
+    main = {
+        "smtpd_client_restrictions": "check_client_access cidr:{dir}/mxguard/own.cidr, "
+        "check_client_access cidr:{dir}/mxguard.cidr",
+        "smtpd_sender_restrictions": "check_client_access inline:{ { 203.0.113.1 = 550 a && b } }, "
+        f"check_client_access inline:{{ {{ {PEER} = REJECT }} }}",
+    }
+    with MailHost(lab, {"main": main}) as host:
+        (host.conf / "mxguard").mkdir()
+        (host.conf / "mxguard/own.cidr").write_text("203.0.113.1 REJECT\n")
+        (host.conf / "mxguard.cidr").write_text("203.0.113.2 REJECT\n")
+        host.settle()
+        carry_out(host, tried(host))
+        with host.running():
+            assert host.talk(PEER, "recipient").verdict == "accepted"
