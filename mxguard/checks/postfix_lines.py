@@ -20,6 +20,7 @@ PERMITTING = {
     "smtpd_client_restrictions": "client_access.cidr",
     "smtpd_helo_restrictions": "client_access.cidr",
     "smtpd_sender_restrictions": "client_access.cidr",
+    "smtpd_relay_restrictions": "recipient_access.cidr",
     "smtpd_recipient_restrictions": "recipient_access.cidr",
 }
 """The table of mxguard's that permits a peer in a list, and does not let it relay."""

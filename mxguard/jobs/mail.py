@@ -10,8 +10,8 @@ from attrs import evolve
 
 from mxguard.checks import fail2ban as fail2ban_checks
 from mxguard.checks import postfix as postfix_checks
-from mxguard.checks.postfix import Watched
 from mxguard.checks.postfix_lines import reload
+from mxguard.checks.postfix_watched import Watched
 from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.ban_remedies import with_tried_bans
@@ -19,6 +19,7 @@ from mxguard.jobs.load import Loaded, shipped_catalogue
 from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.mail_peers import mail_peers
 from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
+from mxguard.jobs.mail_running import read_outdated
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
@@ -39,7 +40,6 @@ from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers
 from mxguard.targets.postfix import PostfixTarget, is_absent
-from mxguard.targets.postfix_processes import LASTING, needs_reload, running_master
 
 _OWN_DOMAINS = (
     "mydestination",
@@ -128,7 +128,7 @@ def _rehearse(
     )
     providers = _providers(loaded)
     try:
-        outdated = _newer_than_running(postfix)
+        outdated = read_outdated(postfix, configuration.targets.postfix.path)
     except UndecidedError as error:
         return MailAudit(undecided=(str(error),)), ()
 
@@ -158,15 +158,6 @@ def _rehearse(
         undecided=trial.rehearsal.reasons,
     )
     return audit, trial.rehearsal.logged
-
-
-def _newer_than_running(postfix: PostfixConfiguration) -> tuple[Path, ...]:
-    """The files that were changed since the running Postfix was started or reloaded."""
-    master = running_master(postfix.queue)
-    if master is None:
-        return ()
-    files = (postfix.directory / name for name in ("main.cf", "master.cf"))
-    return tuple(file for file in files if needs_reload(master, file.stat().st_ctime, LASTING))
 
 
 def _tables(configuration: Configuration, postfix: PostfixConfiguration) -> Tables:

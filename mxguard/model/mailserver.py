@@ -7,6 +7,7 @@ taken the message's envelope.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -98,6 +99,20 @@ class PostfixConfiguration:
     def service(self, key: str) -> MasterService | None:
         """The service that postconf -P would call `key`."""
         return next((service for service in self.services if service.key == key), None)
+
+
+@frozen
+class Outdated:
+    """A file that changed since a process of the running Postfix, which read it, was started.
+
+    The times are UTC. A reload of Postfix ends the process.
+    """
+
+    file: Path
+    changed: datetime
+    program: str
+    process: int
+    started: datetime
 
 
 class Dialogue(StrEnum):

@@ -62,13 +62,22 @@ def needs_reload(master_pid: int, newest: float, names: frozenset[str] = READERS
     `newest` is when the last of the files came to its place (st_ctime, which a rename sets).
     Raises UndecidedError where such a process is hidden from us.
     """
+    return oldest(master_pid, newest, names) is not None
+
+
+def oldest(master_pid: int, newest: float, names: frozenset[str]) -> Process | None:
+    """The first of these that has started before `newest` and that a reload would end.
+
+    Raises UndecidedError where such a process is hidden from us.
+    """
     older = [
-        process.pid
+        process
         for process in _processes()
         if process.parent == master_pid and process.name in names and process.started <= newest
     ]
     held = _pipes(master_pid) if older else frozenset()
-    return any(_link(pid, _STATUS_HANDLE) in held for pid in older)
+    ended = (one for one in older if _link(one.pid, _STATUS_HANDLE) in held)
+    return min(ended, key=lambda process: process.started, default=None)
 
 
 def _is_locked(pid_file: Path, pid: int) -> bool:

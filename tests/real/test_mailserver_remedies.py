@@ -14,7 +14,8 @@ from attrs import evolve
 from lab import Lab
 from mailserver_lab import CONNECTIONS, PEER, PEER6, MailHost
 
-from mxguard.checks.postfix import Watched, findings
+from mxguard.checks.postfix import findings
+from mxguard.checks.postfix_watched import Watched
 from mxguard.host.postfix import read_postfix
 from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus

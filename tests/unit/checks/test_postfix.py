@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from mxguard.checks.postfix import Watched, findings
+from mxguard.checks.postfix import findings
+from mxguard.checks.postfix_watched import Watched
 from mxguard.host.postfix import parse_services
 from mxguard.model.allowlist import Allowlist, Entry, EntryState, PeerState, PeerStatus
 from mxguard.model.finding import Finding
@@ -18,6 +19,7 @@ from mxguard.model.mailserver import (
     MailPeer,
     MailRehearsal,
     MailStop,
+    Outdated,
     PostfixConfiguration,
     SmtpAttempt,
     SmtpVerdict,
@@ -58,7 +60,7 @@ def check(
     services: str = SMTPD,
     relaying: bool = False,
     size: int | None = None,
-    outdated: tuple[Path, ...] = (),
+    outdated: tuple[Outdated, ...] = (),
 ) -> dict[str, Finding]:
     parameters = {**CALM, **(settings or {})}
     origin = ((Step("pinned", "backup"),),)
@@ -209,8 +211,11 @@ def test_a_blocklist_behind_mxguards_own_table_is_no_finding() -> None:
 
 @pytest.mark.triggers("MXG421")
 def test_a_postfix_that_runs_with_earlier_settings_is_told_with_its_reload() -> None:
-    found = check(outdated=(Path("/etc/postfix/main.cf"),))["MXG421"]
+    main = Path("/etc/postfix/main.cf")
+    found = check(outdated=(Outdated(main, NOW, "qmgr", 7, NOW - timedelta(hours=1)),))["MXG421"]
     assert found.subject == "/etc/postfix/main.cf"
+    assert "main.cf changed at 2027-03-01 00:00:00Z" in found.evidence
+    assert "qmgr (process 7) started at 2027-02-28 23:00:00Z" in found.evidence
     assert found.remedy == ("postfix -c /etc/postfix reload",)
 
 
@@ -218,3 +223,19 @@ def test_a_stop_that_is_met_by_other_recipients_alone_says_so() -> None:
     stop = MailStop("smtpd_recipient_restrictions", "smtp/inet", "reject_unknown_client_hostname")
     for_others = evolve(attempt(SmtpVerdict.REJECTED, stop), reason="for other recipients than x")
     assert "; 554 5.7.1 no; for other recipients than x;" in check(for_others)["MXG401"].evidence
+
+
+@pytest.mark.parametrize(
+    ("restriction", "is_mended"),
+    [("reject", True), ("reject_unauth_destination", False), ("defer_unauth_destination", False)],
+)
+def test_the_relay_list_permits_a_peer_first_but_not_what_is_for_elsewhere(
+    restriction: str, is_mended: bool
+) -> None:
+    stop = MailStop("smtpd_relay_restrictions", "smtp/inet", restriction)
+    settings = {"smtpd_relay_restrictions": restriction}
+    found = check(attempt(SmtpVerdict.REJECTED, stop), settings=settings)["MXG401"]
+    assert [line for line in found.remedy if "recipient_access.cidr, reject" in line] == (
+        list(found.remedy) if is_mended else []
+    )
+    assert bool(found.remedy) == is_mended
