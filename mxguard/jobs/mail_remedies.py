@@ -33,8 +33,8 @@ from mxguard.system.temporary import temporary_folder
 _STOPPED = ("MXG401", "MXG402")
 _RELAYING = "MXG404"
 _FILES = ("main.cf", "master.cf")
-_DEPTH = 4
-"""How many things may stand behind one another."""
+_DEPTH = 8
+"""How many things may stand behind one another: postscreen, five lists, the limits."""
 
 
 @frozen

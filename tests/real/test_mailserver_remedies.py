@@ -104,6 +104,7 @@ def carry_out(host: MailHost, shown: tuple[Finding, ...]) -> None:
         ("helo_unknown", "recipient"),
         ("sender_null", "recipient"),
         ("rbl_listed", "recipient"),
+        ("two_lists_alike", "recipient"),
         ("master_override", "recipient"),
         ("postscreen_denied", "recipient"),
         ("postscreen_dnsbl", "recipient"),
@@ -120,6 +121,24 @@ def test_the_remedy_of_a_finding_lets_the_peer_in(lab: Lab, name: str, dialogue:
         carry_out(host, tried(host))
         with host.running():
             assert host.talk(PEER, dialogue).verdict == "accepted"
+
+
+def test_five_lists_one_behind_the_other_are_all_in_the_remedy(lab: Lab) -> None:
+    kinds = ("client", "helo", "sender", "relay", "recipient")
+    main = {
+        f"smtpd_{kind}_restrictions": f"check_client_access inline:{{ {{ {PEER} = 550 {kind} }} }}"
+        for kind in kinds
+    }
+    main["smtpd_recipient_restrictions"] += ", reject_unauth_destination"
+    with MailHost(lab, {"main": main}) as host:
+        shown = tried(host)
+        (stopped,) = [one for one in shown if one.id == "MXG401"]
+        assert len(stopped.remedy) == len(kinds) + 1
+        carry_out(host, shown)
+        with host.running():
+            assert host.talk(PEER, "recipient").verdict == "accepted"
+            host.state["recipient"] = ELSEWHERE
+            assert host.talk(PEER, "recipient").verdict == "rejected"
 
 
 SOON = {"postscreen_greet_wait": "1s"}

@@ -32,6 +32,7 @@ from mxguard.rehearsal.mailserver.dialogue import Outcome
 from mxguard.rehearsal.mailserver.entries import with_entry
 from mxguard.rehearsal.mailserver.ground import open_bench
 from mxguard.rehearsal.mailserver.patience import Patience
+from mxguard.rehearsal.mailserver.reply import Seen, is_other, seen, told_alike
 from mxguard.rehearsal.mailserver.restrictions import split_list
 from mxguard.rehearsal.mailserver.rounds import Round, Speaker, perform
 from mxguard.rehearsal.mailserver.suspects import (
@@ -50,9 +51,6 @@ from mxguard.rehearsal.mailserver.variants import (
 )
 
 _AT_ONCE = 6
-
-Seen = tuple[SmtpVerdict, Stage, int | None, str]
-"""What a peer is told: two dialogues that end alike have the same."""
 
 
 class CauseFinder:
@@ -99,10 +97,10 @@ class CauseFinder:
             return self._no_listener(speaker, front)
         # What stops a single dialogue stops the many of a burst alike; what counts does not.
         counted = attempt.dialogue if attempt.verdict is SmtpVerdict.THROTTLED else None
-        key = (attempt.source, attempt.port, attempt.helo, _seen(attempt), counted)
+        key = (attempt.source, attempt.port, attempt.helo, seen(attempt), counted)
         if key not in self._known and not self.until.is_over:
             search = _Search(self, speaker, Round(attempt.dialogue, attempt.tls), attempt, front)
-            alike = attempt.peer, attempt.port, _alike(attempt), counted
+            alike = attempt.peer, attempt.port, told_alike(attempt), counted
             stop = search.take_over(self._of_group.get(alike)) or search.run()
             self._known[key] = stop
             if stop is not None:
@@ -230,23 +228,23 @@ class _Search:
         With `others`, should there be none, the lists are tried each by itself.
         """
         outcomes = self._try([{}, *({item.parameter: item.neutral} for item in found)])
-        wanted = _seen(outcomes[0])
-        if wanted != _seen(self._attempt):
+        wanted = seen(outcomes[0])
+        if wanted != seen(self._attempt):
             return None
         for suspect, outcome in zip(found, outcomes[1:], strict=True):
-            if _is_other(outcome, wanted):
+            if is_other(outcome, wanted):
                 return self._refine(suspect, wanted)
         return self._only_one(found, wanted) if others else None
 
     def _one_by_one(self, found: Sequence[Suspect]) -> MailStop | None:
         """A flood takes seconds to try: stop at the first suspect whose absence lets it through."""
         (first,) = self._try([{}])
-        if _seen(first) != _seen(self._attempt):
+        if seen(first) != seen(self._attempt):
             return None
         for suspect in found:
             (outcome,) = self._try([{suspect.parameter: suspect.neutral}])
-            if _is_other(outcome, _seen(first)):
-                return self._refine(suspect, _seen(first))
+            if is_other(outcome, seen(first)):
+                return self._refine(suspect, seen(first))
         return None
 
     def _only_one(self, found: Sequence[Suspect], wanted: Seen) -> MailStop | None:
@@ -258,10 +256,10 @@ class _Search:
             for item in lists
         ]
         *outcomes, without_any = self._try([*trials, none])
-        if _seen(without_any) == wanted:
+        if seen(without_any) == wanted:
             return None
         for suspect, others, outcome in zip(lists, trials, outcomes, strict=True):
-            if _seen(outcome) == wanted:
+            if seen(outcome) == wanted:
                 return self._refine(suspect, wanted, others)
         return None
 
@@ -292,7 +290,7 @@ class _Search:
         ]
         outcomes = self._try(trials)
         for count, outcome in enumerate(outcomes, 1):
-            if _seen(outcome) == wanted:
+            if seen(outcome) == wanted:
                 found = evolve(stop, restriction=elements[count - 1])
                 return self._name_element(found, wanted, others)
         return stop
@@ -339,21 +337,3 @@ def _beginning(parameter: str, elements: Sequence[str]) -> str:
         neutral = NEUTRAL_LISTS[parameter]
         return f"{value}, {neutral}" if value else neutral
     return value
-
-
-def _seen(ended: Outcome | SmtpAttempt) -> Seen:
-    return ended.verdict, ended.stage, ended.code, ended.text
-
-
-def _is_other(outcome: Outcome, wanted: Seen) -> bool:
-    """Whether a trial ended otherwise. One that was not answered in time tells nothing."""
-    return outcome.verdict is not SmtpVerdict.UNDECIDED and _seen(outcome) != wanted
-
-
-def _alike(attempt: SmtpAttempt) -> Seen:
-    """What the peer is told, whichever of its addresses and HELO names it is told to."""
-    text = attempt.text
-    # A server may quote both, and its text may hold none.
-    for own in (attempt.source.address, attempt.helo):
-        text = text.replace(own, "")
-    return attempt.verdict, attempt.stage, attempt.code, text
