@@ -10,15 +10,13 @@ from attrs import evolve
 
 from mxguard.checks import fail2ban as fail2ban_checks
 from mxguard.checks import postfix as postfix_checks
-from mxguard.checks.postfix_lines import reload
 from mxguard.checks.postfix_watched import Watched
 from mxguard.host.fail2ban import read_fail2ban
 from mxguard.host.postfix import find_instances, read_postfix
 from mxguard.jobs.ban_remedies import with_tried_bans
 from mxguard.jobs.load import Loaded, shipped_catalogue
-from mxguard.jobs.locked import locked_allowlist
 from mxguard.jobs.mail_peers import mail_peers
-from mxguard.jobs.mail_remedies import Tables, Trial, with_tried_remedies
+from mxguard.jobs.mail_remedies import Trial, own_tables, with_tried_remedies
 from mxguard.jobs.mail_running import read_outdated
 from mxguard.model.allowlist import Allowlist
 from mxguard.model.configuration import Configuration
@@ -39,7 +37,7 @@ from mxguard.rehearsal.host_copy.copy import build_copy
 from mxguard.rehearsal.mailserver.bans import count_failures
 from mxguard.rehearsal.mailserver.join import rehearse_mail
 from mxguard.rehearsal.mailserver.variants import answers
-from mxguard.targets.postfix import PostfixTarget, is_absent
+from mxguard.targets.postfix import is_absent
 
 _OWN_DOMAINS = (
     "mydestination",
@@ -129,10 +127,11 @@ def _rehearse(
     providers = _providers(loaded)
     try:
         outdated = read_outdated(postfix, configuration.targets.postfix.path)
+        tables = own_tables(configuration, postfix)
     except UndecidedError as error:
         return MailAudit(undecided=(str(error),)), ()
 
-    def attempt(with_configuration: PostfixConfiguration, tables: Path) -> Trial:
+    def attempt(with_configuration: PostfixConfiguration, folder: Path) -> Trial:
         with build_copy(snapshot) as copy:
             rehearsal = rehearse_mail(copy, with_configuration, peers, settings)
         watched = Watched(
@@ -143,35 +142,21 @@ def _rehearse(
             providers=providers,
             connections=settings.connections,
             ports=configuration.host.ports,
-            tables=tables,
+            tables=folder,
             outdated=outdated,
         )
         return Trial(rehearsal, tuple(postfix_checks.findings(watched)))
 
     try:
-        trial = attempt(postfix, configuration.targets.postfix.path)
+        trial = attempt(postfix, tables.folder)
     except UndecidedError as error:
         return MailAudit(undecided=(f"the mail server could not be rehearsed: {error}",)), ()
     audit = MailAudit(
         smtp=trial.rehearsal.smtp,
-        findings=with_tried_remedies(trial, postfix, attempt, _tables(configuration, postfix)),
+        findings=with_tried_remedies(trial, postfix, attempt, tables),
         undecided=trial.rehearsal.reasons,
     )
     return audit, trial.rehearsal.logged
-
-
-def _tables(configuration: Configuration, postfix: PostfixConfiguration) -> Tables:
-    """The tables of mxguard's own, and what puts them in their place where they are not yet."""
-    section = configuration.targets.postfix
-    target = PostfixTarget(section)
-    # Of all peers, whichever are audited: a sync writes them all.
-    files = target.render(locked_allowlist(configuration))
-    first: tuple[str, ...] = ()
-    if set(files) != set(target.present()):
-        first = ("mxguard sync",)
-        if not section.enabled:
-            first = ("# in mxguard's configuration: [targets.postfix] enabled = true", *first)
-    return Tables(section.path, files, first, reload(postfix))
 
 
 def _bans(

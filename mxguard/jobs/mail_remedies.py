@@ -22,13 +22,17 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from mxguard.checks.postfix_lines import reload
 from mxguard.host.postfix import read_postfix
+from mxguard.jobs.locked import locked_allowlist
+from mxguard.model.configuration import Configuration
 from mxguard.model.errors import UndecidedError
 from mxguard.model.finding import Finding, not_tried, tried
 from mxguard.model.mailserver import MailRehearsal, PostfixConfiguration, SmtpAttempt
 from mxguard.model.target import RenderedFile
 from mxguard.system import commands
 from mxguard.system.temporary import temporary_folder
+from mxguard.targets.postfix import PostfixTarget
 
 _STOPPED = ("MXG401", "MXG402")
 _RELAYING = "MXG404"
@@ -67,6 +71,23 @@ class Tables:
         names = "|".join(re.escape(file.path.name) for file in self.files)
         named = re.compile(rf"(?<![\w/.-]){re.escape(str(self.folder))}/({names})(?![\w/.-])")
         return named.sub(lambda found: str(folder / found[1]), text)
+
+
+def own_tables(configuration: Configuration, postfix: PostfixConfiguration) -> Tables:
+    """The tables of mxguard's own, and what puts them in their place where they are not yet.
+
+    Raises UndecidedError where one that is there cannot be read.
+    """
+    section = configuration.targets.postfix
+    target = PostfixTarget(section)
+    # Of all peers, whichever are audited: a sync writes them all.
+    files = target.render(locked_allowlist(configuration))
+    first: tuple[str, ...] = ()
+    if set(files) != set(target.present()):
+        first = ("mxguard sync",)
+        if not section.enabled:
+            first = ("# in mxguard's configuration: [targets.postfix] enabled = true", *first)
+    return Tables(section.path, files, first, reload(postfix))
 
 
 Rehearse = Callable[[PostfixConfiguration, Path], Trial]
