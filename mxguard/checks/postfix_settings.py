@@ -9,16 +9,12 @@ from pathlib import Path
 from mxguard.checks import postfix_lines as lines
 from mxguard.checks.postfix_watched import Watched, answering, is_public
 from mxguard.model.finding import Finding
-from mxguard.model.mailserver import Dialogue, PostfixConfiguration
+from mxguard.model.mailserver import RESTRICTION_LISTS, Dialogue, PostfixConfiguration
 
 _UNKNOWN_RECIPIENTS = 10
 """A backlog of spam for users that never were: so many in one session are nothing unusual."""
 _LISTS = (
-    "smtpd_client_restrictions",
-    "smtpd_helo_restrictions",
-    "smtpd_sender_restrictions",
-    "smtpd_relay_restrictions",
-    "smtpd_recipient_restrictions",
+    *RESTRICTION_LISTS,
     "smtpd_data_restrictions",
     "smtpd_end_of_data_restrictions",
 )

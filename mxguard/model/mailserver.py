@@ -16,6 +16,15 @@ from attrs import Factory, field, frozen
 from mxguard.model.finding import Finding
 from mxguard.model.network import Network
 
+RESTRICTION_LISTS = (
+    "smtpd_client_restrictions",
+    "smtpd_helo_restrictions",
+    "smtpd_sender_restrictions",
+    "smtpd_relay_restrictions",
+    "smtpd_recipient_restrictions",
+)
+"""In Postfix's order (SMTPD_ACCESS_README); by default all are asked at RCPT TO."""
+
 
 @frozen
 class MasterService:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mxguard.model.audit import Audit
-from mxguard.model.mailserver import SmtpAttempt, SmtpVerdict, Stage
+from mxguard.model.mailserver import RESTRICTION_LISTS, SmtpAttempt, SmtpVerdict, Stage
 from mxguard.report.way import Mark, Station, Stretch, Trouble, Try
 
 _STAGES = {
@@ -17,18 +17,10 @@ _STAGES = {
     Stage.MAIL: "MAIL FROM",
     Stage.RCPT: "RCPT TO",
 }
-_LISTS = (
-    "smtpd_client_restrictions",
-    "smtpd_helo_restrictions",
-    "smtpd_sender_restrictions",
-    "smtpd_relay_restrictions",
-    "smtpd_recipient_restrictions",
-)
-"""In Postfix's order (SMTPD_ACCESS_README); by default all are asked at RCPT TO."""
 _GATES = tuple(
     gate
     for stage, title in _STAGES.items()
-    for gate in (*(_LISTS if stage is Stage.RCPT else ()), title)
+    for gate in (*(RESTRICTION_LISTS if stage is Stage.RCPT else ()), title)
 )
 """The titles of the mail server's stations."""
 
@@ -70,7 +62,7 @@ def stations(
 def _gate(failed: SmtpAttempt) -> str:
     """Where a dialogue ended: at a restriction list, or else at a command."""
     stop = failed.stopped_by
-    if failed.stage is Stage.RCPT and stop is not None and stop.parameter in _LISTS:
+    if failed.stage is Stage.RCPT and stop is not None and stop.parameter in RESTRICTION_LISTS:
         return stop.parameter
     return _STAGES.get(failed.stage, _STAGES[Stage.GREETING])
 
@@ -85,7 +77,7 @@ def _furthest(attempts: Sequence[SmtpAttempt]) -> int:
 
 def _said(one: SmtpAttempt) -> str:
     stop = one.stopped_by
-    if stop is not None and stop.parameter not in _LISTS:
+    if stop is not None and stop.parameter not in RESTRICTION_LISTS:
         return stop.parameter
     return f"{one.code} {one.text}" if one.code else one.reason or one.text or one.verdict.value
 
