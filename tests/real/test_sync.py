@@ -238,7 +238,7 @@ def test_a_target_that_is_switched_off_leaves_the_mail_server_in_the_audit(made:
     done = mxguard(made, "audit", "--offline")
     assert done.returncode == 1
     assert "MXG401: strato" in done.stdout
-    assert "# [targets.postfix] enabled = true\n" in done.stdout
+    assert "[targets.postfix] enabled = true\n    mxguard sync\n" in done.stdout
 
 
 def test_the_audit_says_that_fail2ban_would_ban_the_peer_for_testing(made: MailHost) -> None:
