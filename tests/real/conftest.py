@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lab import Lab
+
+# A shell has what it puts into the background ignore it, and what ignores it hands that down.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import smtplib
+import time
 from typing import Any
 
 import pytest
@@ -46,8 +47,12 @@ def say_hello(host: AuditedMail, name: str) -> None:
 def spoken_log(host: AuditedMail) -> str:
     """A mail log with what the live Postfix wrote, and with lines that nobody made printable."""
     log = host.made.conf / "mail.log"
-    lines = log.read_text(errors="surrogateescape").splitlines(keepends=True)
-    (rejected,) = [line for line in lines if "NOQUEUE: reject: RCPT" in line][:1]
+    deadline = time.monotonic() + 10
+    while "NOQUEUE: reject: RCPT" not in (text := log.read_text(errors="surrogateescape")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    lines = text.splitlines(keepends=True)
+    rejected = next(line for line in lines if "NOQUEUE: reject: RCPT" in line)
     raw = rejected.replace("helo=<", f"helo=<{FORGED}").replace("told", f"told{FORGED}")
     spoken = host.folder / "spoken.log"
     spoken.write_text("".join(lines) + raw + raw.replace("\n", "\r\n"), errors="surrogateescape")
